@@ -1,0 +1,52 @@
+// Package audit keeps the record: entries, the journal that makes them durable, and the offline verifier.
+//
+// It owns the entry's format, the fsynced journal (one writer, the gate's process), and checking a sealed log. Sealing into Merkle
+// tiles is package tiles, which runs in the control plane. It refuses to know tokens, policy engines and Temporal.
+package audit
+
+import (
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// EntryVersion is the integer version of the entry format. History: 1 (2026-11) first.
+const EntryVersion = 1
+
+// Kind is what an entry records.
+type Kind string
+
+const (
+	KindDecision Kind = "decision"
+	KindPolicy   Kind = "policy" // the active policy set changed, or failed to
+	KindGate     Kind = "gate"   // a gate started or stopped
+)
+
+// Party is a principal as the log names it.
+type Party struct {
+	Principal string   `json:"principal,omitempty"` // identity.Claims.Principal; empty when nobody was authenticated
+	Login     string   `json:"login,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	Groups    []string `json:"groups,omitempty"`
+	TokenID   string   `json:"token_id,omitempty"` // the token's jti, never the token
+	Actors    []string `json:"actors,omitempty"`   // delegation chain, outermost first
+}
+
+// Entry is one record. It is written as one line of JSON with the fields in this order (canonical: no spaces, no HTML escaping).
+type Entry struct {
+	Version       int               `json:"v"`
+	ID            string            `json:"id"` // UUIDv7; for a decision, the id that the attestation carries as jti
+	Time          time.Time         `json:"time"`
+	Kind          Kind              `json:"kind"`
+	Gate          string            `json:"gate"`
+	Actor         Party             `json:"actor"`
+	Action        string            `json:"action,omitempty"`
+	Access        string            `json:"access,omitempty"` // "read", "operate", "work" or "administer"
+	Resource      policy.Resource   `json:"resource"`
+	Decision      *policy.Decision  `json:"decision,omitempty"`
+	Reason        string            `json:"reason,omitempty"` // what the caller said
+	Grant         string            `json:"grant,omitempty"`
+	RequestDigest string            `json:"request_digest,omitempty"`
+	Source        string            `json:"source,omitempty"` // address of the caller, without port
+	Detail        map[string]string `json:"detail,omitempty"`
+}

@@ -1,0 +1,55 @@
+// Package identity turns a bearer token into a verified identity, or says why it will not.
+//
+// It owns issuers, their signing keys, the strict token profile and the cache of verified tokens.
+// It refuses to know Temporal, policy, and where the token came from.
+package identity
+
+import "time"
+
+// Kind says what sort of principal a token speaks for.
+type Kind string
+
+const (
+	// User is a person: the token carries a uid.
+	User Kind = "user"
+	// Client is a service or agent acting for itself: the token carries only a client id.
+	Client Kind = "client"
+)
+
+// Actor is one link of a delegation chain (RFC 8693 section 4.1, claim "act").
+type Actor struct {
+	Subject string `json:"sub"`
+	Profile string `json:"sub_profile,omitempty"` // "user", "ai_agent" or empty
+}
+
+// Claims is what a verified token said. It is data: holding a Claims proves nothing, holding an Identity does.
+// A Claims got from an Identity is shared by every call with the same token and must not be changed.
+type Claims struct {
+	Issuer   string    `json:"iss"`
+	Kind     Kind      `json:"kind"`
+	ID       string    `json:"id"`    // uid of a user, client id of a client: unique within the issuer and stable
+	Login    string    `json:"login"` // display name (Okta's "sub"); may change, never decides
+	ClientID string    `json:"client_id"`
+	Audience string    `json:"aud"`
+	Scopes   []string  `json:"scopes,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
+	AuthTime time.Time `json:"auth_time,omitzero"` // when the user last proved who they are; zero when the token does not say
+	ACR      string    `json:"acr,omitempty"`
+	Actors   []Actor   `json:"actors,omitempty"` // outermost (current) actor first; nested ones are for audit only
+	TokenID  string    `json:"jti"`
+	KeyID    string    `json:"kid"`
+	IssuedAt time.Time `json:"iat"`
+	Expires  time.Time `json:"exp"`
+}
+
+// Principal is the stable name of who this is: "user:ISSUER|UID" or "client:ISSUER|CID".
+func (c *Claims) Principal() string { return string(c.Kind) + ":" + c.Issuer + "|" + c.ID }
+
+// Identity is a verified token. Only a Verifier makes one; the zero value is nobody and is refused everywhere.
+type Identity struct{ claims *Claims }
+
+// Claims returns what the token said, or nil for the zero Identity.
+func (id Identity) Claims() *Claims { return id.claims }
+
+// Valid reports whether the identity came from a Verifier.
+func (id Identity) Valid() bool { return id.claims != nil }

@@ -1,0 +1,64 @@
+// Package policy decides: identity + action + resource + context in, a Decision with reasons out.
+//
+// It owns the Cedar schema, the policy directory and its reload, the mapping of groups to namespace roles, and the scope index.
+// It refuses to know tokens, gRPC and Temporal's protos: the gate hands it plain values.
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
+)
+
+// Resource is what a call acts on. Fields that a method does not have are empty.
+type Resource struct {
+	Namespace    string `json:"namespace,omitempty"`
+	WorkflowType string `json:"workflow_type,omitempty"`
+	WorkflowID   string `json:"workflow_id,omitempty"`
+	RunID        string `json:"run_id,omitempty"`
+	TaskQueue    string `json:"task_queue,omitempty"`
+	Signal       string `json:"signal,omitempty"`
+	Update       string `json:"update,omitempty"`
+	Query        string `json:"query,omitempty"`
+	ScheduleID   string `json:"schedule_id,omitempty"`
+	Endpoint     string `json:"endpoint,omitempty"`
+}
+
+// Context is the circumstances of a call, as the gate saw them.
+type Context struct {
+	Now      time.Time  // the gate's clock
+	SourceIP netip.Addr // zero when unknown
+	Reason   string     // what the caller said the call is for
+	Grant    string     // id of the grant presented, if any
+}
+
+// Request is one question to the engine.
+type Request struct {
+	Principal *identity.Claims
+	Action    string // an API method's short name, such as "StartWorkflowExecution"
+	Resource  Resource
+	Context   Context
+}
+
+// Code is the stable name of an outcome.
+type Code string
+
+const (
+	CodeAllowed      Code = "allowed"
+	CodeNoPermission Code = "no_permission" // nothing permits it
+	CodeForbidden    Code = "forbidden"     // a forbid policy matched
+	CodePolicyError  Code = "policy_error"  // a matching policy could not be evaluated: denied
+	CodeUnknown      Code = "unknown_action"
+)
+
+// Decision is a value: a denial is not an error.
+type Decision struct {
+	Allow        bool     `json:"allow"`
+	Code         Code     `json:"code"`
+	Policies     []string `json:"policies,omitempty"`    // @id of the policies that determined it
+	Reasons      []string `json:"reasons,omitempty"`     // @reason of those policies, told to the caller
+	Obligations  []string `json:"obligations,omitempty"` // @obligation of the permits that matched, such as "require_reason"
+	Missing      string   `json:"missing,omitempty"`     // the permission that would have helped, such as "write in payments"
+	PolicyDigest string   `json:"policy_digest"`         // SHA-256 (hex) of the policy set that decided
+}
