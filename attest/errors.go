@@ -1,0 +1,26 @@
+package attest
+
+// Code is a stable reason for refusing an attestation: callers and tests branch on it, operators search for it.
+type Code string
+
+const (
+	CodeMalformed  Code = "attestation_malformed"   // not a strict compact JWS, not the canonical payload, or over the size limit
+	CodeType       Code = "attestation_type"        // some other kind of JWT
+	CodeAlgorithm  Code = "attestation_algorithm"   // any algorithm but EdDSA
+	CodeKeyUnknown Code = "attestation_key_unknown" // no such key in the set: the only refusal that a newer key set can cure
+	CodeKeyRetired Code = "attestation_key_retired" // the key is known, but the statement is from outside the key's validity
+	CodeSignature  Code = "attestation_signature"   // the signature does not verify
+	CodeVersion    Code = "attestation_version"     // a version this code does not know
+	CodeAudience   Code = "attestation_audience"    // made for another environment
+	CodeBinding    Code = "attestation_binding"     // genuine, but about something else
+)
+
+// Error is a refusal. Detail says what did not fit and is safe to show; it never holds the attestation.
+type Error struct {
+	Code   Code
+	Detail string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
+
+func refuse(code Code, detail string) *Error { return &Error{Code: code, Detail: detail} }
