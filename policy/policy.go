@@ -60,5 +60,6 @@ type Decision struct {
 	Reasons      []string `json:"reasons,omitempty"`     // @reason of those policies, told to the caller
 	Obligations  []string `json:"obligations,omitempty"` // @obligation of the permits that matched, such as "require_reason"
 	Missing      string   `json:"missing,omitempty"`     // the permission that would have helped, such as "write in payments"
+	Hint         string   `json:"hint,omitempty"`        // what the caller can do about a denial, such as "ask for the group temporal:payments:write"
 	PolicyDigest string   `json:"policy_digest"`         // SHA-256 (hex) of the policy set that decided
 }

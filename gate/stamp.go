@@ -1,0 +1,208 @@
+package gate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	batchpb "go.temporal.io/api/batch/v1"
+	commandpb "go.temporal.io/api/command/v1"
+	commonpb "go.temporal.io/api/common/v1"
+	schedulepb "go.temporal.io/api/schedule/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/identity"
+)
+
+// Stamp signs who did this and why, and puts it into the request's header; copies that the client sent are removed first. It must run after
+// Admit and before Temporal sees the request. On an error the call must not go on.
+//
+// Temporal's own calls are left as they are: a scheduled run's start already carries its schedule's attestation.
+func (g *Gate) Stamp(a *Admission, req any) error {
+	if a.System() {
+		return nil
+	}
+	switch r := req.(type) {
+	case *workflowservice.StartWorkflowExecutionRequest:
+		return g.stampStart(a, r)
+	case *workflowservice.SignalWithStartWorkflowExecutionRequest:
+		// Temporal writes this one header on both events, so one statement names the start and the signal.
+		return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
+			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(),
+			TaskQueue: r.GetTaskQueue().GetName(), Name: r.GetSignalName(),
+		})
+	case *workflowservice.SignalWorkflowExecutionRequest:
+		return g.put(a, &r.Header, attest.EdgeSignal, attest.Binding{
+			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowExecution().GetWorkflowId(), RunID: r.GetWorkflowExecution().GetRunId(), Name: r.GetSignalName(),
+		})
+	case *workflowservice.UpdateWorkflowExecutionRequest:
+		return g.stampUpdate(a, r)
+	case *workflowservice.QueryWorkflowRequest:
+		if r.GetQuery() == nil {
+			return nil // Temporal refuses it
+		}
+		return g.put(a, &r.Query.Header, attest.EdgeQuery, attest.Binding{
+			Namespace: r.GetNamespace(), WorkflowID: r.GetExecution().GetWorkflowId(), RunID: r.GetExecution().GetRunId(), Name: r.GetQuery().GetQueryType(),
+		})
+	case *workflowservice.ExecuteMultiOperationRequest:
+		for _, op := range r.GetOperations() {
+			var err error
+			if start := op.GetStartWorkflow(); start != nil {
+				err = g.stampStart(a, start)
+			} else if update := op.GetUpdateWorkflow(); update != nil {
+				err = g.stampUpdate(a, update)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	case *workflowservice.CreateScheduleRequest:
+		return g.stampSchedule(a, r)
+	case *workflowservice.UpdateScheduleRequest:
+		return g.stampSchedule(a, r)
+	case *workflowservice.StartActivityExecutionRequest:
+		attest.Strip(r.GetHeader())
+	case *workflowservice.StartBatchOperationRequest:
+		if s, ok := r.GetOperation().(*workflowservice.StartBatchOperationRequest_SignalOperation); ok {
+			stripBatchSignal(s.SignalOperation)
+		}
+	case *workflowservice.RespondWorkflowTaskCompletedRequest:
+		g.checkCarried(r.GetCommands())
+	}
+	return nil
+}
+
+func (g *Gate) stampStart(a *Admission, r *workflowservice.StartWorkflowExecutionRequest) error {
+	return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
+		Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(), TaskQueue: r.GetTaskQueue().GetName(),
+	})
+}
+
+func (g *Gate) stampUpdate(a *Admission, r *workflowservice.UpdateWorkflowExecutionRequest) error {
+	if r.GetRequest().GetInput() == nil {
+		return nil // Temporal refuses it
+	}
+	return g.put(a, &r.Request.Input.Header, attest.EdgeUpdate, attest.Binding{
+		Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowExecution().GetWorkflowId(), RunID: r.GetWorkflowExecution().GetRunId(),
+		Name: r.GetRequest().GetInput().GetName(),
+	})
+}
+
+// stampSchedule signs for each run that the schedule will start. The runs' ids are the base id here plus a time.
+func (g *Gate) stampSchedule(a *Admission, r scheduleRequest) error {
+	start := r.GetSchedule().GetAction().GetStartWorkflow()
+	if start == nil {
+		return nil
+	}
+	return g.put(a, &start.Header, attest.EdgeSchedule, attest.Binding{
+		Namespace: r.GetNamespace(), WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(),
+		TaskQueue: start.GetTaskQueue().GetName(), ScheduleID: r.GetScheduleId(),
+	})
+}
+
+// scheduleRequest is what creating and changing a schedule have in common.
+type scheduleRequest interface {
+	GetNamespace() string
+	GetScheduleId() string
+	GetSchedule() *schedulepb.Schedule
+}
+
+// put signs one statement and replaces whatever attestation the header held.
+func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind attest.Binding) error {
+	attest.Strip(*h)
+	c := a.identity.Claims()
+	party := attestedParty(c)
+	s := attest.Statement{
+		Version: attest.Version, ID: a.id, Issuer: g.cfg.Name, Audience: g.cfg.Audience, Edge: edge,
+		Originator: party, Actor: party, Reason: a.reason, Grant: a.grant,
+		Policies: a.decision.Policies, PolicyDigest: a.decision.PolicyDigest, GroupsDigest: groupsDigest(c.Groups),
+		AuthTime: c.AuthTime, ACR: c.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
+	}
+	for _, actor := range c.Actors {
+		s.Chain = append(s.Chain, attest.Party{Principal: actor.Subject, Profile: actor.Profile})
+	}
+	if len(c.Actors) > 0 {
+		// RFC 8693: the token's subject is the human, the outermost actor is who acts now.
+		s.Actor = attest.Party{Principal: "client:" + c.Issuer + "|" + c.Actors[0].Subject, ClientID: c.ClientID, Profile: c.Actors[0].Profile}
+	}
+	raw, err := g.cfg.Signer.Sign(s)
+	if err != nil {
+		return fmt.Errorf("signing the attestation: %w", err)
+	}
+	if *h == nil {
+		*h = &commonpb.Header{}
+	}
+	if (*h).Fields == nil {
+		(*h).Fields = map[string]*commonpb.Payload{}
+	}
+	(*h).Fields[attest.HeaderKey] = attest.ToPayload(raw)
+	return nil
+}
+
+// checkCarried drops attestations in a worker's commands that this gate did not sign: a worker may carry a statement forward, never make one.
+func (g *Gate) checkCarried(commands []*commandpb.Command) {
+	for _, cmd := range commands {
+		h := commandHeader(cmd)
+		for key, payload := range h.GetFields() {
+			if !strings.EqualFold(key, attest.HeaderKey) {
+				continue
+			}
+			raw, ok := attest.FromPayload(payload)
+			if ok && key == attest.HeaderKey {
+				_, err := g.keys.Verify(raw, g.cfg.Audience)
+				ok = err == nil
+			}
+			if !ok || key != attest.HeaderKey {
+				delete(h.Fields, key)
+				g.cfg.Logger.Warn("dropped an attestation that a worker sent and no gate signed", "command", cmd.GetCommandType().String())
+			}
+		}
+	}
+}
+
+func commandHeader(c *commandpb.Command) *commonpb.Header {
+	switch attrs := c.GetAttributes().(type) {
+	case *commandpb.Command_ScheduleActivityTaskCommandAttributes:
+		return attrs.ScheduleActivityTaskCommandAttributes.GetHeader()
+	case *commandpb.Command_StartChildWorkflowExecutionCommandAttributes:
+		return attrs.StartChildWorkflowExecutionCommandAttributes.GetHeader()
+	case *commandpb.Command_ContinueAsNewWorkflowExecutionCommandAttributes:
+		return attrs.ContinueAsNewWorkflowExecutionCommandAttributes.GetHeader()
+	case *commandpb.Command_SignalExternalWorkflowExecutionCommandAttributes:
+		return attrs.SignalExternalWorkflowExecutionCommandAttributes.GetHeader()
+	case *commandpb.Command_RecordMarkerCommandAttributes:
+		return attrs.RecordMarkerCommandAttributes.GetHeader()
+	}
+	return nil
+}
+
+func stripBatchSignal(s *batchpb.BatchOperationSignal) { attest.Strip(s.GetHeader()) }
+
+func attestedParty(c *identity.Claims) attest.Party {
+	return attest.Party{Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Profile: string(c.Kind)}
+}
+
+// groupsDigest fixes the groups that the token carried without writing them into history.
+func groupsDigest(groups []string) string {
+	sorted := slices.Sorted(slices.Values(groups))
+	sum := sha256.Sum256([]byte(strings.Join(sorted, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// FilterResponse takes out of a response what the caller may not see, where Temporal offers no narrower call.
+func (g *Gate) FilterResponse(a *Admission, resp any) {
+	list, ok := resp.(*workflowservice.ListNamespacesResponse)
+	if !ok || a.System() {
+		return
+	}
+	visible, all := g.cfg.Policy.NamespacesFor(a.identity.Claims())
+	if all {
+		return
+	}
+	list.Namespaces = slices.DeleteFunc(list.Namespaces, func(n *workflowservice.DescribeNamespaceResponse) bool {
+		return !slices.Contains(visible, n.GetNamespaceInfo().GetName())
+	})
+}

@@ -1,0 +1,153 @@
+package arch
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const base = "github.com/bailiwick-dev/bailiwick/"
+
+// rules is the import table: for each package (and those below it) what it may import of ours, and why not more.
+var rules = []struct {
+	pkg string
+	may []string
+	why string
+}{
+	{"identity", nil, "identity is the bottom: it knows tokens and nothing else"},
+	{"policy", []string{"identity"}, "policy decides on plain values and must run anywhere, the CLI and tests included"},
+	{"attest", []string{"identity"}, "workers import attest: it stays light"},
+	{"audit/index", []string{"audit", "policy", "identity"}, "the index is a projection of the log"},
+	{"audit/tiles", []string{"audit", "policy", "identity"}, "sealing knows entries and nothing of the gate"},
+	{"audit", []string{"identity", "policy"}, "the log outlives everything that writes to it"},
+	{"gate", []string{"identity", "policy", "attest", "audit"}, "the gate joins the four and nothing joins the gate but its mountings"},
+	{"sdkplugin", []string{"identity", "attest"}, "users link sdkplugin into their workers"},
+	{"serverplugin", []string{"gate", "identity", "policy", "attest", "audit", "bailiwicktest"}, "a mounting adds no judgement"},
+	{"bailiwicktest", []string{"identity", "policy", "attest", "audit", "gate", "serverplugin"}, "the test kit runs the real thing"},
+	{"internal/devorg", nil, "the development org stands in for Okta and must not share code with what it tests"},
+	{"internal/okta", nil, "the adapter speaks Okta's API in its own types"},
+	{"internal/login", nil, "the login flows speak OIDC, to any issuer"},
+	{"internal/runs", []string{"attest"}, "a run view reads histories and attestations"},
+	{"internal/demo", []string{"sdkplugin", "attest"}, "the demo is what a user would write"},
+	{"internal/arch", nil, "tests only"},
+}
+
+type pkg struct {
+	ImportPath   string
+	Doc          string
+	Dir          string
+	GoFiles      []string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	Deps         []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Dir,GoFiles,Imports,TestImports,XTestImports,Deps"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	if len(pkgs) == 0 {
+		t.Fatal("go list found no packages: this test would check nothing")
+	}
+	return pkgs
+}
+
+func ours(t *testing.T) []pkg {
+	return list(t, base+"...")
+}
+
+// below reports whether path is pkg or lies below it.
+func below(path, pkg string) bool { return path == pkg || strings.HasPrefix(path, pkg+"/") }
+
+func TestImportTable(t *testing.T) {
+	for _, p := range ours(t) {
+		rel := strings.TrimPrefix(p.ImportPath, base)
+		if below(rel, "cmd") {
+			continue // the only wiring: it may import all
+		}
+		i := slices.IndexFunc(rules, func(r struct {
+			pkg string
+			may []string
+			why string
+		}) bool {
+			return below(rel, r.pkg)
+		})
+		if i < 0 {
+			t.Errorf("package %s has no row in the import table: add one with its reason", rel)
+			continue
+		}
+		rule := rules[i]
+		for _, imp := range p.Imports {
+			dep, own := strings.CutPrefix(imp, base)
+			if !own || below(dep, rule.pkg) || slices.ContainsFunc(rule.may, func(m string) bool { return below(dep, m) }) {
+				continue
+			}
+			t.Errorf("%s imports %s: %s", rel, dep, rule.why)
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range ours(t) {
+		if len(p.GoFiles) > 0 && len(p.Doc) < 20 {
+			t.Errorf("package %s does not say what it owns and what it refuses to know", p.ImportPath)
+		}
+	}
+}
+
+// What users link into their workers must stay small.
+func TestWorkersLinkNothingHeavy(t *testing.T) {
+	heavy := []string{"go.temporal.io/server", "github.com/cedar-policy", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/transparency-dev/tessera", "github.com/spf13/cobra"}
+	for _, p := range list(t, base+"sdkplugin", base+"attest", base+"identity") {
+		for _, dep := range p.Deps {
+			for _, h := range heavy {
+				if below(dep, h) {
+					t.Errorf("%s drags in %s", p.ImportPath, dep)
+				}
+			}
+		}
+	}
+}
+
+// Tessera panics in its own goroutines on lock errors: it must never run in the authorizer's process.
+func TestGateLinksNoSealer(t *testing.T) {
+	for _, p := range list(t, base+"gate", base+"serverplugin", base+"cmd/bailiwick-temporal") {
+		for _, dep := range p.Deps {
+			if below(dep, "github.com/transparency-dev/tessera") {
+				t.Errorf("%s links %s: the sealer belongs to the control plane's process", p.ImportPath, dep)
+			}
+		}
+	}
+}
+
+// The command stays quick to build and small to carry.
+func TestCommandLinksNoServer(t *testing.T) {
+	for _, p := range list(t, base+"cmd/bailiwick") {
+		for _, dep := range p.Deps {
+			if below(dep, "go.temporal.io/server") {
+				t.Errorf("%s links %s", p.ImportPath, dep)
+			}
+		}
+	}
+}
