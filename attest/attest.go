@@ -47,7 +47,8 @@ type Binding struct {
 	ScheduleID   string `json:"schedule_id,omitempty"`
 }
 
-// Statement is what is signed.
+// Statement is what is signed. Its JSON is for people and reports; the signed bytes are in payload.go, where times are NumericDates and
+// an actor equal to the originator is left out.
 type Statement struct {
 	Version       int       `json:"v"`
 	ID            string    `json:"jti"` // the decision id: the audit entry with this id is the other half

@@ -18,7 +18,7 @@ type wire struct {
 	Audience      string   `json:"aud"`
 	Edge          Edge     `json:"edge"`
 	Originator    Party    `json:"originator"`
-	Actor         Party    `json:"actor"`
+	Actor         *Party   `json:"actor,omitempty"` // absent when the originator acts, as most often
 	Chain         []Party  `json:"chain,omitempty"`
 	Reason        string   `json:"reason,omitempty"`
 	Grant         string   `json:"grant,omitempty"`
@@ -36,17 +36,16 @@ type wire struct {
 func marshalPayload(s Statement) ([]byte, error) {
 	w := wire{
 		Version: s.Version, ID: s.ID, Issuer: s.Issuer, Audience: s.Audience, Edge: s.Edge,
-		Originator: s.Originator, Actor: s.Actor, Chain: s.Chain, Reason: s.Reason, Grant: s.Grant,
+		Originator: s.Originator, Chain: s.Chain, Reason: s.Reason, Grant: s.Grant,
 		Policies: s.Policies, PolicyDigest: s.PolicyDigest, GroupsDigest: s.GroupsDigest, ACR: s.ACR,
 		Binding: s.Binding, RequestDigest: s.RequestDigest, IssuedAt: s.IssuedAt.Unix(),
+	}
+	if s.Actor != s.Originator {
+		w.Actor = &s.Actor
 	}
 	if !s.AuthTime.IsZero() {
 		w.AuthTime = s.AuthTime.Unix()
 	}
-	return marshalWire(w)
-}
-
-func marshalWire(w wire) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -74,18 +73,20 @@ func parsePayload(b []byte) (Statement, error) {
 	if err := dec.Decode(&w); err != nil {
 		return Statement{}, refuse(CodeMalformed, "the payload does not have the fields of version 1")
 	}
-	again, err := marshalWire(w)
-	if err != nil || !bytes.Equal(again, b) {
-		return Statement{}, refuse(CodeMalformed, "the payload is not in canonical form")
-	}
 	s := Statement{
 		Version: w.Version, ID: w.ID, Issuer: w.Issuer, Audience: w.Audience, Edge: w.Edge,
-		Originator: w.Originator, Actor: w.Actor, Chain: w.Chain, Reason: w.Reason, Grant: w.Grant,
+		Originator: w.Originator, Actor: w.Originator, Chain: w.Chain, Reason: w.Reason, Grant: w.Grant,
 		Policies: w.Policies, PolicyDigest: w.PolicyDigest, GroupsDigest: w.GroupsDigest, ACR: w.ACR,
 		Binding: w.Binding, RequestDigest: w.RequestDigest, IssuedAt: time.Unix(w.IssuedAt, 0).UTC(),
 	}
+	if w.Actor != nil {
+		s.Actor = *w.Actor
+	}
 	if w.AuthTime != 0 {
 		s.AuthTime = time.Unix(w.AuthTime, 0).UTC()
+	}
+	if again, err := marshalPayload(s); err != nil || !bytes.Equal(again, b) {
+		return Statement{}, refuse(CodeMalformed, "the payload is not in canonical form")
 	}
 	if err := complete(s); err != nil {
 		return Statement{}, refuse(CodeMalformed, err.Error())
