@@ -19,6 +19,7 @@ const (
 	CodeSubject         Code = "token_subject" // uid, cid or sub missing, reserved or contradictory
 	CodeClient          Code = "token_client"  // client id not allowed by the issuer's settings
 	CodeBinding         Code = "token_binding" // cnf present without a proof of possession
+	CodeRevoked         Code = "token_revoked" // Config.Revoked said so
 	CodeKeysUnavailable Code = "keys_unavailable"
 )
 

@@ -1,0 +1,249 @@
+package identity
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Keys are made once: RSA keys are slow to make.
+var (
+	rsaKeys = [2]func() *rsa.PrivateKey{
+		sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) }),
+		sync.OnceValue(func() *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, 2048)) }),
+	}
+	ecKeyP256 = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) })
+	ecKeyP384 = sync.OnceValue(func() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)) })
+	edKey     = sync.OnceValue(func() ed25519.PrivateKey { _, k, err := ed25519.GenerateKey(rand.Reader); return must(k, err) })
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+type object = map[string]any
+
+// jwk is the public JWK of a key, as Okta publishes it.
+func jwk(kid string, pub crypto.PublicKey) object {
+	switch k := pub.(type) {
+	case *rsa.PublicKey:
+		return object{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": kid, "n": b64(k.N.Bytes()), "e": b64(big.NewInt(int64(k.E)).Bytes())}
+	case *ecdsa.PublicKey:
+		raw := must(k.Bytes())[1:]
+		return object{"kty": "EC", "use": "sig", "kid": kid, "crv": k.Curve.Params().Name, "x": b64(raw[:len(raw)/2]), "y": b64(raw[len(raw)/2:])}
+	case ed25519.PublicKey:
+		return object{"kty": "OKP", "use": "sig", "kid": kid, "crv": "Ed25519", "x": b64(k)}
+	}
+	panic("unknown key")
+}
+
+func jwks(keys ...object) string { return string(must(json.Marshal(object{"keys": keys}))) }
+
+// org is a real HTTP issuer whose key set and faults a test chooses.
+type org struct {
+	*httptest.Server
+	issuer    string
+	keyset    atomic.Pointer[string]
+	fault     atomic.Pointer[http.HandlerFunc] // answers in place of the key set
+	discovery atomic.Pointer[http.HandlerFunc] // answers in place of the discovery document
+	fetches   atomic.Int64                     // of the key set
+	lookups   atomic.Int64                     // of the discovery document
+}
+
+func newOrg(t testing.TB) *org {
+	o := &org{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /oauth2/default/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
+		o.lookups.Add(1)
+		if h := o.discovery.Load(); h != nil {
+			(*h)(w, r)
+			return
+		}
+		writeJSON(w, string(must(json.Marshal(object{"issuer": o.issuer, "jwks_uri": o.issuer + "/v1/keys", "scopes_supported": []string{"openid"}}))))
+	})
+	mux.HandleFunc("GET /oauth2/default/v1/keys", func(w http.ResponseWriter, r *http.Request) {
+		o.fetches.Add(1)
+		if h := o.fault.Load(); h != nil {
+			(*h)(w, r)
+			return
+		}
+		writeJSON(w, *o.keyset.Load())
+	})
+	o.Server = httptest.NewServer(mux)
+	t.Cleanup(o.Close)
+	o.issuer = o.URL + "/oauth2/default"
+	o.publish(jwk("k0", rsaKeys[0]().Public()))
+	return o
+}
+
+func writeJSON(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprint(w, body)
+}
+
+func (o *org) publish(keys ...object)            { o.keyset.Store(new(jwks(keys...))) }
+func (o *org) breakKeys(h http.HandlerFunc)      { o.fault.Store(&h) }
+func (o *org) breakDiscovery(h http.HandlerFunc) { o.discovery.Store(&h) }
+func (o *org) mend()                             { o.fault.Store(nil); o.discovery.Store(nil) }
+func (o *org) settings() Issuer                  { return Issuer{URL: o.issuer, Audiences: []string{"api://temporal"}} }
+
+// userClaims is an Okta custom-authorization-server access token for a person.
+func (o *org) userClaims(now time.Time) object {
+	return object{
+		"ver": 1, "jti": "AT.abc", "iss": o.issuer, "aud": "api://temporal", "sub": "alice@acme.example",
+		"iat": now.Unix() - 10, "exp": now.Unix() + 3600, "cid": "0oacli", "uid": "00ualice",
+		"scp": []string{"openid", "temporal"}, "auth_time": now.Unix() - 100, "groups": []string{"Everyone", "temporal:payments:write"},
+	}
+}
+
+// clientClaims is one for a service.
+func (o *org) clientClaims(now time.Time) object {
+	return object{
+		"ver": 1, "jti": "AT.def", "iss": o.issuer, "aud": "api://temporal", "sub": "0oaworker",
+		"iat": now.Unix() - 10, "exp": now.Unix() + 3600, "cid": "0oaworker", "scp": []string{"temporal.worker"},
+	}
+}
+
+func with(o object, kv ...any) object {
+	o = maps.Clone(o)
+	for i := 0; i < len(kv); i += 2 {
+		if kv[i+1] == nil {
+			delete(o, kv[i].(string))
+		} else {
+			o[kv[i].(string)] = kv[i+1]
+		}
+	}
+	return o
+}
+
+// rs256 is Okta's header.
+var rs256 = object{"alg": "RS256", "kid": "k0"}
+
+// sign makes a compact JWS. header and claims are marshalled unless they are strings already.
+func sign(header, claims any, priv crypto.PrivateKey) string {
+	text := func(v any) string {
+		if s, ok := v.(string); ok {
+			return s
+		}
+		return string(must(json.Marshal(v)))
+	}
+	h := text(header)
+	var parsed struct{ Alg string }
+	_ = json.Unmarshal([]byte(h), &parsed)
+	signed := b64([]byte(h)) + "." + b64([]byte(text(claims)))
+	m := jwt.GetSigningMethod(parsed.Alg)
+	if m == nil {
+		m = jwt.SigningMethodRS256
+	}
+	return signed + "." + b64(must(m.Sign(signed, priv)))
+}
+
+// rig is an issuer, a verifier of it and a clock that a test moves.
+type rig struct {
+	t testing.TB
+	*org
+	v   *Verifier
+	now atomic.Pointer[time.Time]
+}
+
+var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func newRig(t testing.TB, change ...func(*Config)) *rig {
+	r := &rig{t: t, org: newOrg(t)}
+	r.now.Store(&epoch)
+	cfg := Config{Issuers: []Issuer{r.settings()}, Clock: func() time.Time { return *r.now.Load() }}
+	for _, c := range change {
+		c(&cfg)
+	}
+	r.v = must(NewVerifier(cfg))
+	t.Cleanup(func() { r.v.Close() })
+	return r
+}
+
+func (r *rig) advance(d time.Duration) { r.now.Store(new(r.now.Load().Add(d))) }
+
+// user is a good token of a person with claims changed pairwise; nil removes.
+func (r *rig) user(kv ...any) string {
+	return sign(rs256, with(r.userClaims(*r.now.Load()), kv...), rsaKeys[0]())
+}
+
+func (r *rig) client(kv ...any) string {
+	return sign(rs256, with(r.clientClaims(*r.now.Load()), kv...), rsaKeys[0]())
+}
+
+// userText is a good user token whose claims' JSON was edited.
+func (r *rig) userText(edit func(string) string) string {
+	return sign(rs256, edit(string(must(json.Marshal(r.userClaims(*r.now.Load()))))), rsaKeys[0]())
+}
+
+func (r *rig) verify(raw string) (*Claims, *Error) {
+	r.t.Helper()
+	id, err := r.v.Verify(context.Background(), ParseUnverified(raw))
+	if err == nil {
+		if !id.Valid() {
+			r.t.Fatal("verified but not valid")
+		}
+		return id.Claims(), nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		r.t.Fatalf("error is a %T, not *Error", err)
+	}
+	if id.Valid() || id.Claims() != nil {
+		r.t.Fatal("refused, yet there is an identity")
+	}
+	if e.Detail == "" || raw != "" && strings.Contains(e.Error(), raw) {
+		r.t.Fatalf("error without detail, or with the token in it: %q", e.Error())
+	}
+	return nil, e
+}
+
+func (r *rig) accepts(raw string) *Claims {
+	r.t.Helper()
+	c, err := r.verify(raw)
+	if err != nil {
+		r.t.Fatalf("refused: %v", err)
+	}
+	return c
+}
+
+// refuses wants a code, twice: a refusal must not be forgotten by the cache.
+func (r *rig) refuses(code Code, what, raw string) *Error {
+	r.t.Helper()
+	var e *Error
+	for range 2 {
+		var c *Claims
+		if c, e = r.verify(raw); e == nil {
+			r.t.Errorf("%s: accepted as %s", what, c.Principal())
+			return &Error{}
+		}
+		if e.Code != code {
+			r.t.Errorf("%s: %v, want code %s", what, e, code)
+		}
+	}
+	return e
+}
