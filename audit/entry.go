@@ -20,6 +20,7 @@ const (
 	KindDecision Kind = "decision"
 	KindPolicy   Kind = "policy" // the active policy set changed, or failed to
 	KindGate     Kind = "gate"   // a gate started or stopped
+	KindLost     Kind = "lost"   // stands where an acknowledged entry was that the disk did not keep
 )
 
 // Party is a principal as the log names it.

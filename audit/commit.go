@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// run is the writing goroutine.
+func (j *Journal) run() {
+	defer close(j.done)
+	for {
+		var retry <-chan time.Time
+		if j.markBehind {
+			retry = time.After(markRetry)
+		}
+		select {
+		case <-j.wake:
+		case <-retry:
+			j.writeMark(j.Next())
+			continue
+		case <-j.closing:
+			if b := j.take(); b != nil {
+				j.commit(b)
+			}
+			return
+		}
+		if b := j.take(); b != nil && !j.commit(b) && !j.heal() {
+			return
+		}
+	}
+}
+
+// take takes the pending batch away, or returns nil when it is empty.
+func (j *Journal) take() *batch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b := j.pending
+	if len(b.items) == 0 {
+		return nil
+	}
+	j.pending = &batch{done: make(chan struct{}), items: make([]item, 0, len(b.items))}
+	return b
+}
+
+// commit makes b durable and tells its waiters. When it fails they are told that, along with those who joined the following batch
+// meanwhile: the journal is broken from then until heal has put it right.
+func (j *Journal) commit(b *batch) bool {
+	err := j.write(b)
+	if err == nil {
+		j.mu.Lock()
+		b.first = j.next
+		j.next += uint64(len(b.items))
+		count := j.next
+		j.mu.Unlock()
+		j.writeMark(count)
+		close(b.done)
+		return true
+	}
+	err = fmt.Errorf("%w: %w", ErrBroken, err)
+	j.cfg.Logger.ErrorContext(context.Background(), "journal could not write; calls that must be recorded are refused until it can",
+		"segment", j.segment.path, "entries", len(b.items), "error", err)
+
+	j.mu.Lock()
+	after := j.pending
+	j.broken = err
+	// Entries that nobody waits for go first into the batch that is written when the journal is whole again.
+	j.pending = &batch{done: make(chan struct{})}
+	for _, it := range append(b.items, after.items...) {
+		if it.kept {
+			j.pending.items = append(j.pending.items, it)
+			j.pending.bytes += int64(len(it.entry))
+		}
+	}
+	j.mu.Unlock()
+	b.err, after.err = err, err
+	close(b.done)
+	close(after.done)
+	return false
+}
+
+// write puts b's records behind the last acknowledged one and syncs. A crash in the middle leaves whole records and perhaps a part
+// of one; none of them is acknowledged, OpenJournal cuts the part.
+func (j *Journal) write(b *batch) error {
+	if j.size >= j.cfg.SegmentBytes && j.size > segmentHeader {
+		if err := j.rotate(); err != nil {
+			return err
+		}
+	}
+	j.buf = j.buf[:0]
+	for i, it := range b.items {
+		j.buf = appendRecord(j.buf, j.next+uint64(i), it.entry) // next is read without the lock: only this goroutine sets it
+	}
+	if _, err := j.file.WriteAt(j.buf, j.size); err != nil {
+		return fmt.Errorf("writing segment: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("syncing segment: %w", err)
+	}
+	j.size += int64(len(j.buf))
+	if cap(j.buf) > 1<<20 {
+		j.buf = nil // one burst should not hold its memory for good
+	}
+	return nil
+}
+
+// writeMark shows count entries to readers. They are durable by now, so a failure fails nobody: readers lag until the next try.
+func (j *Journal) writeMark(count uint64) {
+	_, err := j.mark.WriteAt(encodeMark(count), 0)
+	if err != nil && !j.markBehind {
+		j.cfg.Logger.ErrorContext(context.Background(), "journal could not tell readers of new entries; sealing lags until it can", "error", err)
+	}
+	j.markBehind = err != nil
+}
+
+// rotate starts a new segment at the next sequence number. After a failure the old segment may not be written any more: the new
+// one may be there in spite of the error, and would hide what came after.
+func (j *Journal) rotate() error {
+	j.mustRotate = true
+	// The names are read anew because a creation that reported failure may have left one.
+	segments, damaged, err := listSegments(j.cfg.Dir, nil)
+	if err != nil {
+		return err
+	}
+	s := segment{base: j.next, ordinal: j.segment.ordinal}
+	for _, old := range segments {
+		s.ordinal = max(s.ordinal, old.ordinal)
+	}
+	s.ordinal += 1 + uint64(len(damaged))
+	s.path = segmentPath(j.cfg.Dir, s.ordinal)
+	f, err := createSegment(j.cfg.Files, j.cfg.Dir, s)
+	if err != nil {
+		return err
+	}
+	if j.file != nil {
+		_ = j.file.Close() // every acknowledged byte in it is synced
+	}
+	j.file, j.segment, j.size, j.mustRotate = f, s, segmentHeader, false
+	return nil
+}
+
+// heal re-opens the journal after a failure, again and again with growing pauses of at most a second, until it succeeds or the
+// journal is closed (false).
+func (j *Journal) heal() bool {
+	pause := 5 * time.Millisecond
+	for {
+		err := j.reopen()
+		if err == nil {
+			break
+		}
+		j.cfg.Logger.WarnContext(context.Background(), "journal could not re-open; trying again", "after", pause, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-j.closing:
+			return false
+		}
+		pause = min(2*pause, time.Second)
+	}
+	j.cfg.Logger.InfoContext(context.Background(), "journal has re-opened itself", "segment", j.segment.path, "next", j.next)
+	j.mu.Lock()
+	j.broken = nil
+	if len(j.pending.items) > 0 {
+		j.signal()
+	}
+	j.mu.Unlock()
+	return true
+}
+
+// reopen makes the journal end at the last acknowledged record: by cutting the segment there through a fresh descriptor and syncing
+// it, which also rewrites the page that the failed write shared with it; and where that fails, by starting another segment there.
+func (j *Journal) reopen() error {
+	if !j.mustRotate {
+		err := j.cut()
+		if err == nil {
+			return nil
+		}
+		j.mustRotate = true
+		j.cfg.Logger.WarnContext(context.Background(), "journal could not cut its segment; starting another", "segment", j.segment.path, "error", err)
+	}
+	return j.rotate()
+}
+
+func (j *Journal) cut() error {
+	f, err := j.cfg.Files.Open(j.segment.path, 0)
+	if err != nil {
+		return fmt.Errorf("re-opening segment: %w", err)
+	}
+	if err := errors.Join(f.Truncate(j.size), f.Sync()); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("cutting segment: %w", err)
+	}
+	_ = j.file.Close()
+	j.file = f
+	return nil
+}
