@@ -1,0 +1,185 @@
+// Package serverplugin mounts the gate in a Temporal server: a ClaimMapper, an Authorizer and a frontend interceptor.
+//
+// It owns how a call's credentials travel through the server's interceptor chain, and which callers count as the server itself. It refuses
+// to judge: every decision is the gate's. It knows nothing of storage, ports and certificates; whoever embeds the server does.
+//
+// Follow a call: ClaimMapper.GetClaims (claims.go) → Authorizer.Authorize (authorizer.go) → Interceptor.Intercept (interceptor.go).
+package serverplugin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/temporal"
+
+	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/gate"
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// Config says what a plugin is made of. All fields but Logger are required.
+type Config struct {
+	Name           string            `json:"name"`            // this gate, as audit entries and attestations name it
+	Audience       string            `json:"audience"`        // the environment that attestations are for, such as "bailiwick:dev"
+	Issuers        []identity.Issuer `json:"issuers"`         // whose tokens are accepted
+	PolicyDir      string            `json:"policy_dir"`      // roles.yaml and *.cedar; watched for changes
+	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
+	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key; created if absent
+	Logger         *slog.Logger      `json:"-"`               // default discards
+}
+
+// Plugin is a gate with everything it needs, ready to be mounted in one Temporal server.
+type Plugin struct {
+	gate     *gate.Gate
+	verifier *identity.Verifier
+	policy   *policy.Engine
+	journal  *audit.Journal
+	name     string
+	logger   *slog.Logger
+
+	stop     context.CancelFunc // ends the policy watcher
+	watching sync.WaitGroup
+}
+
+// Open makes the parts of a gate and starts watching the policy directory. It needs no network: issuers are asked when the first token
+// comes. The caller closes the plugin after the server has stopped.
+func Open(ctx context.Context, cfg Config) (*Plugin, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(cfg.Issuers) == 0 {
+		return nil, errors.New("opening the server plugin: no issuer is configured, so nobody could ever be let in")
+	}
+	p := &Plugin{name: cfg.Name, logger: cfg.Logger}
+	opened := false
+	defer func() {
+		if !opened {
+			p.release()
+		}
+	}()
+
+	var err error
+	if p.verifier, err = identity.NewVerifier(identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger}); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger, OnChange: p.policyChanged}); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	signer, err := attest.LoadOrCreateSigner(cfg.AttestationKey)
+	if err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	if p.gate, err = gate.New(gate.Config{
+		Name: cfg.Name, Audience: cfg.Audience,
+		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Logger: cfg.Logger,
+	}); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	// The first entry of a run proves that the journal can be written before the first caller depends on it.
+	if _, err := p.journal.Append(ctx, p.entry(audit.KindGate, map[string]string{
+		"event": "started", "policy_digest": p.policy.Status().Digest, "attestation_key": signer.KeyID(),
+	})); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: recording the start: %w", err)
+	}
+
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	p.watching.Go(func() { p.policy.Watch(watch) })
+	opened = true
+	return p, nil
+}
+
+// ServerOptions mounts the gate. They must come after temporal.WithConfig, and the server must run an internal-frontend behind internode
+// mTLS: Temporal's own services have no token and are let in by their certificate only. The server's dynamic config must hold
+// DynamicConfig's values.
+func (p *Plugin) ServerOptions() []temporal.ServerOption {
+	return []temporal.ServerOption{
+		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return ClaimMapper{} }),
+		temporal.WithAuthorizer(NewAuthorizer(p.gate, p.logger)),
+		temporal.WithChainedFrontendGrpcInterceptors(NewInterceptor(p.gate).Intercept),
+	}
+}
+
+// PolicyStatus is what policy is in force.
+func (p *Plugin) PolicyStatus() policy.Status { return p.policy.Status() }
+
+// Close records the end, stops watching and releases the journal. The server must have stopped: calls that are still under way after Close
+// are denied, because they can no longer be recorded.
+func (p *Plugin) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := p.journal.Append(ctx, p.entry(audit.KindGate, map[string]string{"event": "stopped"}))
+	if err != nil {
+		err = fmt.Errorf("recording the stop: %w", err)
+	}
+	return errors.Join(err, p.release())
+}
+
+func (p *Plugin) release() error {
+	if p.stop != nil {
+		p.stop()
+		p.watching.Wait()
+	}
+	var errs []error
+	if p.journal != nil {
+		errs = append(errs, p.journal.Close())
+	}
+	if p.verifier != nil {
+		errs = append(errs, p.verifier.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// policyChanged records that another policy set is in force, or that one was refused.
+func (p *Plugin) policyChanged(s policy.Status) {
+	detail := map[string]string{"policy_digest": s.Digest}
+	if s.LastError != "" {
+		// The text names files and lines of policies; its digest is enough to find the log line, and entries stay small.
+		sum := sha256.Sum256([]byte(s.LastError))
+		detail["error_digest"] = hex.EncodeToString(sum[:])
+	}
+	if err := p.journal.Enqueue(p.entry(audit.KindPolicy, detail)); err != nil {
+		p.logger.Warn("a policy change could not be recorded", "error", err)
+	}
+}
+
+func (p *Plugin) entry(kind audit.Kind, detail map[string]string) audit.Entry {
+	return audit.Entry{
+		Version: audit.EntryVersion, ID: uuid.Must(uuid.NewV7()).String(), Time: time.Now().UTC(), Kind: kind, Gate: p.name,
+		Actor: audit.Party{Principal: "gate:" + p.name}, Detail: detail,
+	}
+}
+
+// DynamicConfig holds the server settings that the plugin relies on. An embedder merges them into its own and must not override them.
+func DynamicConfig() dynamicconfig.StaticClient {
+	return dynamicconfig.StaticClient{
+		// Callers see the reason code and the next step, not a bare "Request unauthorized."
+		dynamicconfig.ExposeAuthorizerErrors.Key(): true,
+		// The gate's principal is written on history events.
+		dynamicconfig.EnablePrincipalPropagation.Key(): true,
+		// Streams are authorized too. This is the default; it is here so that a changed default cannot open them.
+		dynamicconfig.DisableStreamingAuthorizer.Key(): false,
+		// A task token of one namespace is not accepted under the name of another: the gate decides by the name.
+		dynamicconfig.EnableTokenNamespaceEnforcement.Key(): true,
+		// A caller's credentials stay out of Nexus handlers. The setting replaces the server's default list, so that is repeated first.
+		dynamicconfig.FrontendNexusRequestHeadersBlacklist.Key(): []string{
+			"accept-encoding", "x-forwarded-for", "xdc-redirection", "xdc-redirection-api", "temporal-nexus-failure-support",
+			"authorization", "authorization-extras", "proxy-authorization", "cookie", "grpcgateway-*", "temporal-principal-*",
+		},
+	}
+}
