@@ -1,0 +1,64 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Access is the level of access that an action needs. The four levels are the action groups of the Cedar schema.
+type Access string
+
+const (
+	Read       Access = "read"       // sees, changes nothing
+	Operate    Access = "operate"    // starts, signals, stops, schedules: what people and services do to runs
+	Work       Access = "work"       // takes tasks and answers them: what workers do
+	Administer Access = "administer" // changes namespaces, search attributes, endpoints or the cluster
+)
+
+// Scope is the kind of resource that an action acts on. Each kind is one Cedar entity type.
+type Scope string
+
+const (
+	ScopeCluster   Scope = "cluster"
+	ScopeNamespace Scope = "namespace"
+	ScopeWorkflow  Scope = "workflow"
+	ScopeTaskQueue Scope = "taskqueue"
+	ScopeSchedule  Scope = "schedule"
+)
+
+// AdminAction stands for every method of Temporal's AdminService.
+const AdminAction = "Admin"
+
+// Action is one API method as policies see it.
+type Action struct {
+	Name     string
+	Access   Access
+	Scope    Scope
+	Mutating bool // it changes something, so it must be durably recorded before it is let through
+}
+
+// LookupAction finds an action by its name: a WorkflowService method by its short name ("StartWorkflowExecution"), an
+// OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin".
+func LookupAction(name string) (Action, bool) {
+	table := sortedActions()
+	i, ok := slices.BinarySearchFunc(table, name, func(a Action, name string) int { return strings.Compare(a.Name, name) })
+	if !ok {
+		return Action{}, false
+	}
+	return table[i], true
+}
+
+// Actions lists every action, sorted by name.
+func Actions() []Action { return slices.Clone(sortedActions()) }
+
+var sortedActions = sync.OnceValue(func() []Action {
+	var all []Action
+	for _, row := range actionTable {
+		for name := range strings.FieldsSeq(row.names) {
+			all = append(all, Action{Name: name, Access: row.access, Scope: row.scope, Mutating: row.mutating})
+		}
+	}
+	slices.SortFunc(all, func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
+	return all
+})

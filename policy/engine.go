@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
+)
+
+// Options are the settings of an Engine.
+type Options struct {
+	Logger   *slog.Logger     // default: discard
+	Poll     time.Duration    // how often Watch reads the directory; default 500 ms
+	OnChange func(Status)     // called after each swap and each new failure, from the goroutine that reloaded
+	Clock    func() time.Time // default time.Now
+}
+
+// Status is what is in force and what last went wrong.
+type Status struct {
+	Digest      string    // SHA-256 (hex) of the set in force
+	Loaded      time.Time // when it was put in force
+	Policies    int
+	Files       []string
+	LastError   string    // why the directory as it is now is not in force; empty when it is
+	LastErrorAt time.Time // zero without LastError
+}
+
+// Engine holds the policy set in force and answers requests from it. Its methods may be called at the same time.
+type Engine struct {
+	dir     string
+	options Options
+	current atomic.Pointer[set] // swapped whole
+
+	reloading sync.Mutex // one reload at a time: held while reading, compiling, swapping and telling OnChange
+
+	mu      sync.Mutex // covers the two below
+	failure string
+	failed  time.Time
+}
+
+// Open loads the directory. An initial set that does not load is an error (a *LoadError names every problem): there is no last
+// good one to fall back on.
+func Open(dir string, o Options) (*Engine, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Poll <= 0 {
+		o.Poll = 500 * time.Millisecond
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	e := &Engine{dir: dir, options: o}
+	src, err := readSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, problems := compile(src)
+	if s == nil {
+		return nil, fmt.Errorf("loading policies from %s: %w", dir, &LoadError{problems})
+	}
+	s.loaded = o.Clock()
+	e.current.Store(s)
+	return e, nil
+}
+
+// Decide answers one request from the set in force. It never fails: what can't be decided is denied with CodePolicyError.
+func (e *Engine) Decide(req Request) Decision { return e.current.Load().decide(&req) }
+
+// NamespacesFor lists, sorted, the namespaces in which the claims hold any role by roles.yaml. all reports a role in every
+// namespace; visible then holds only those that are named besides.
+func (e *Engine) NamespacesFor(c *identity.Claims) (visible []string, all bool) {
+	if invalidClaims(c) != "" {
+		return nil, false
+	}
+	return e.current.Load().namespacesFor(c)
+}
+
+// Status tells what is in force.
+func (e *Engine) Status() Status {
+	s := e.current.Load()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Status{
+		Digest: s.digest, Loaded: s.loaded, Policies: len(s.policies), Files: slices.Clone(s.files),
+		LastError: e.failure, LastErrorAt: e.failed,
+	}
+}
+
+// Reload reads the directory now and puts it in force if it loads. The error, a *LoadError or one of reading, leaves the last good
+// set in force.
+func (e *Engine) Reload() error {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	src, err := readSource(e.dir)
+	return e.apply(context.Background(), src, err)
+}
+
+// Watch reads the directory every Poll until ctx ends. A change is put in force once two readings in a row agree, because a file
+// that is half written may parse, and what is missing from it may be a forbid.
+func (e *Engine) Watch(ctx context.Context) {
+	tick := time.NewTicker(e.options.Poll)
+	defer tick.Stop()
+	seen, tried := "", e.current.Load().digest // of the last reading, and of the last one that was acted on
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		e.reloading.Lock()
+		src, err := readSource(e.dir)
+		now := "error: "
+		if err == nil {
+			now = src.digest
+		} else {
+			now += err.Error()
+		}
+		if now == seen && now != tried {
+			tried = now
+			_ = e.apply(ctx, src, err) // told by Status, OnChange and the log
+		}
+		seen = now
+		e.reloading.Unlock()
+	}
+}
+
+// apply acts on one reading. The caller holds reloading.
+func (e *Engine) apply(ctx context.Context, src *source, err error) error {
+	if err == nil && src.digest == e.current.Load().digest {
+		// Back to what is in force: a failure in between is over.
+		if e.setFailure("") {
+			e.options.Logger.InfoContext(ctx, "policies are back to the set in force", "digest", src.digest)
+			e.tell()
+		}
+		return nil
+	}
+	var s *set
+	if err == nil {
+		var problems []Problem
+		if s, problems = compile(src); s == nil {
+			err = &LoadError{problems}
+		}
+	}
+	if err != nil {
+		if e.setFailure(err.Error()) {
+			e.options.Logger.ErrorContext(ctx, "policies not loaded, the last good set stays in force",
+				"dir", e.dir, "error", err, "digest", e.current.Load().digest)
+			e.tell()
+		}
+		return fmt.Errorf("loading policies from %s: %w", e.dir, err)
+	}
+	s.loaded = e.options.Clock()
+	e.current.Store(s)
+	e.setFailure("")
+	e.options.Logger.InfoContext(ctx, "policies loaded", "digest", s.digest, "policies", len(s.policies), "files", s.files)
+	e.tell()
+	return nil
+}
+
+// setFailure reports whether the state changed from failing to well or to another failure.
+func (e *Engine) setFailure(text string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if text == e.failure {
+		return false
+	}
+	e.failure, e.failed = text, time.Time{}
+	if text != "" {
+		e.failed = e.options.Clock()
+	}
+	return true
+}
+
+func (e *Engine) tell() {
+	if e.options.OnChange != nil {
+		e.options.OnChange(e.Status())
+	}
+}

@@ -1,0 +1,194 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+)
+
+// RequireReason is the obligation of a permit that holds only for a call that states a reason.
+const RequireReason = "require_reason"
+
+// rule is one Cedar policy with what its annotations say.
+type rule struct {
+	id         string
+	reason     string
+	obligation string
+	file       string
+	line       int
+	compiled   *cedar.Policy
+}
+
+func (r *rule) forbids() bool       { return r.compiled.Effect() == cedar.Forbid }
+func (r *rule) tree() *ast.Policy   { return (*ast.Policy)(r.compiled.AST()) }
+func (r *rule) located() string     { return fmt.Sprintf("%s:%d", r.file, r.line) }
+func (r *rule) pid() types.PolicyID { return types.PolicyID(r.id) }
+
+// ruleID keeps ids printable and unambiguous in logs, shells and attestations.
+var ruleID = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\z`)
+
+// An annotation that is not here is refused: a misspelt @obligation would open what its author meant to guard.
+var annotations = []string{"id", "reason", "obligation", "description", "owner"}
+
+// compile turns a reading of a directory into something that can decide. It returns a nil set if there is any problem.
+func compile(src *source) (*set, []Problem) {
+	var problems []Problem
+	var roles *rolemap
+	var rules []*rule
+	cedarFiles := 0
+	for _, f := range src.files {
+		if f.name == RolesFile {
+			m, bad := parseRoles(f.data)
+			roles, problems = m, append(problems, bad...)
+			continue
+		}
+		cedarFiles++
+		found, bad := parseRules(f)
+		rules, problems = append(rules, found...), append(problems, bad...)
+	}
+	if roles == nil {
+		problems = append(problems, Problem{File: RolesFile, Text: "the file is missing", Fix: `create it with at least "version: 1"`})
+	}
+	if cedarFiles == 0 {
+		problems = append(problems, Problem{File: "*.cedar", Text: "there is no policy file: everything would be refused", Fix: "add one, such as roles.cedar"})
+	}
+	problems = append(problems, duplicates(rules)...)
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	s, err := newSet(rules, roles)
+	if err != nil {
+		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
+	}
+	s.digest, s.files = src.digest, src.names()
+	return s, nil
+}
+
+func duplicates(rules []*rule) []Problem {
+	var problems []Problem
+	first := map[string]*rule{}
+	for _, r := range rules {
+		if r.id == "" {
+			continue
+		}
+		if earlier := first[r.id]; earlier != nil {
+			problems = append(problems, Problem{r.file, r.line, fmt.Sprintf("@id(%q) is taken by %s", r.id, earlier.located()), "give each policy an id of its own"})
+			continue
+		}
+		first[r.id] = r
+	}
+	return problems
+}
+
+// parseRules reads one Cedar file. The parser stops at the first mistake of syntax; type mistakes are all listed.
+func parseRules(f file) ([]*rule, []Problem) {
+	list, err := cedar.NewPolicyListFromBytes(f.name, f.data)
+	if err != nil {
+		return nil, []Problem{syntaxProblem(f.name, err)}
+	}
+	if len(list) == 0 {
+		return nil, []Problem{{File: f.name, Text: "it holds no policy; a file cut short looks the same", Fix: "remove the file if nothing is meant to be in it"}}
+	}
+	resolved, err := loadSchema()
+	if err != nil {
+		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
+	}
+	validator := validate.New(resolved)
+	var problems []Problem
+	rules := make([]*rule, len(list))
+	for i, p := range list {
+		end := len(f.data)
+		if i+1 < len(list) {
+			end = list[i+1].Position().Offset
+		}
+		text := f.data[p.Position().Offset:end]
+		r := &rule{file: f.name, line: p.Position().Line, compiled: p}
+		rules[i] = r
+		problems = append(problems, r.annotate(text)...)
+		if err := validator.Policy("", r.tree()); err != nil {
+			problems = append(problems, typeProblems(r, text, err)...)
+		}
+	}
+	return rules, problems
+}
+
+// annotate takes the annotations over and says what is wrong with them.
+func (r *rule) annotate(text []byte) []Problem {
+	var problems []Problem
+	report := func(needle, what, fix string) {
+		problems = append(problems, Problem{r.file, r.lineOf(text, needle), what, fix})
+	}
+	for _, a := range r.tree().Annotations {
+		key, value := string(a.Key), string(a.Value)
+		switch key {
+		case "id":
+			r.id = value
+			if !ruleID.MatchString(value) {
+				report("@id", fmt.Sprintf("@id(%q) can't be an id", value), `use letters, digits and "._:/-", at most 128`)
+			}
+		case "reason":
+			r.reason = value
+			if strings.TrimSpace(value) == "" || !printable(value) {
+				report("@reason", "@reason has no text that can be shown", "say in one sentence why, for the caller to read")
+			}
+		case "obligation":
+			r.obligation = value
+			if value != RequireReason {
+				report("@obligation", fmt.Sprintf("obligation %q is not known", value), fmt.Sprintf("the one that can be enforced is %q", RequireReason))
+			} else if r.forbids() {
+				report("@obligation", "an obligation means nothing on a forbid", `put it on a permit, or forbid "unless { context has reason }"`)
+			}
+		default:
+			if !slices.Contains(annotations, key) {
+				fix := "known are @" + strings.Join(annotations, ", @")
+				if guess := nearest(key, annotations); guess != "" {
+					fix = fmt.Sprintf("did you mean @%s? %s", guess, fix)
+				}
+				report("@"+key, fmt.Sprintf("annotation @%s is not known", key), fix)
+			}
+		}
+	}
+	if r.id == "" && len(problems) == 0 {
+		report("", "the policy has no @id", `begin it with @id("a-name"): decisions and the audit log name it`)
+	}
+	return problems
+}
+
+// lineOf finds the line of the needle inside the policy, or the policy's first line. Comments before the needle may fool it by a
+// few lines, never by a file.
+func (r *rule) lineOf(text []byte, needle string) int {
+	if needle == "" {
+		return r.line
+	}
+	before, _, found := strings.Cut(string(text), needle)
+	if !found {
+		return r.line
+	}
+	return r.line + strings.Count(before, "\n")
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\ufffd' || c >= 0x80 && c < 0xa0 })
+}
+
+var position = regexp.MustCompile(`:(\d+):(\d+)`)
+
+func syntaxProblem(name string, err error) Problem {
+	text := strings.TrimPrefix(err.Error(), "parser error: ")
+	p := Problem{File: name, Text: "not Cedar: " + text, Fix: `every policy reads permit or forbid (principal, action, resource) when { … } and ends in ";"`}
+	if at := position.FindStringSubmatch(text); at != nil {
+		p.Line, _ = strconv.Atoi(at[1])
+	}
+	return p
+}

@@ -1,0 +1,174 @@
+package policy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
+)
+
+// Role is what roles.yaml can give in a namespace.
+type Role string
+
+const (
+	RoleRead   Role = "read"
+	RoleWrite  Role = "write"
+	RoleWorker Role = "worker"
+	RoleAdmin  Role = "admin"
+)
+
+// leastFirst orders the roles by how much they open: the first that would allow an action is the one to ask for.
+var leastFirst = []Role{RoleRead, RoleWorker, RoleWrite, RoleAdmin}
+
+// everyNamespace is how roles.yaml writes "in all namespaces".
+const everyNamespace = "*"
+
+// namespaceName is what a namespace may be called. It keeps colons, slashes, newlines and look-alike letters out, so that a
+// group's name has one reading and "NAMESPACE/ID" has one meaning.
+var namespaceName = regexp.MustCompile(`\A` + namespaceExpr + `\z`)
+
+// maxNamespace bounds a namespace's name, in bytes. Temporal's own limit is 1000 at most.
+const maxNamespace = 1000
+
+const namespaceExpr = `[A-Za-z0-9][A-Za-z0-9._-]*`
+
+// rolemap is a parsed roles.yaml.
+type rolemap struct {
+	patterns []pattern
+	groups   map[string][]entry
+	clients  map[string][]entry
+}
+
+// pattern gives a role to the members of every group whose whole name matches.
+type pattern struct {
+	issuer string // empty: any trusted issuer
+	expr   *regexp.Regexp
+	role   Role // empty: the name says it
+}
+
+// entry gives roles to one group or client.
+type entry struct {
+	issuer string // empty: any trusted issuer
+	agent  bool   // clients only: an AI agent runs it
+	grants []roleGrant
+}
+
+type roleGrant struct {
+	namespace string // or everyNamespace
+	role      Role
+}
+
+// holdings is what one principal holds.
+type holdings struct {
+	in         map[Role][]string // sorted, unique namespaces
+	everywhere []Role
+	agent      bool
+}
+
+// resolve works out what the claims hold. Group names are compared byte by byte: no case folding, trimming or normalisation.
+func (m *rolemap) resolve(c *identity.Claims) holdings {
+	h := holdings{in: map[Role][]string{}}
+	for _, group := range c.Groups {
+		for _, p := range m.patterns {
+			if p.issuer != "" && p.issuer != c.Issuer {
+				continue
+			}
+			if g, ok := p.match(group); ok {
+				h.add(g)
+			}
+		}
+		h.addAll(m.groups[group], c.Issuer)
+	}
+	// A person who acts through a client never inherits the client's roles; the agent mark holds for both.
+	for _, e := range m.clients[c.ClientID] {
+		if e.agent && (e.issuer == "" || e.issuer == c.Issuer) {
+			h.agent = true
+		}
+	}
+	if c.Kind == identity.Client {
+		h.addAll(m.clients[c.ID], c.Issuer)
+	}
+	for role, names := range h.in {
+		slices.Sort(names)
+		h.in[role] = slices.Compact(names)
+	}
+	return h
+}
+
+func (h *holdings) addAll(entries []entry, issuer string) {
+	for _, e := range entries {
+		if e.issuer != "" && e.issuer != issuer {
+			continue
+		}
+		for _, g := range e.grants {
+			h.add(g)
+		}
+	}
+}
+
+func (h *holdings) add(g roleGrant) {
+	if g.namespace != everyNamespace {
+		h.in[g.role] = append(h.in[g.role], g.namespace)
+	} else if !slices.Contains(h.everywhere, g.role) {
+		h.everywhere = append(h.everywhere, g.role)
+	}
+}
+
+// with returns a copy that also holds one more role: what the principal would be if someone gave it to them.
+func (h holdings) with(g roleGrant) holdings {
+	more := holdings{in: map[Role][]string{}, everywhere: slices.Clone(h.everywhere), agent: h.agent}
+	for role, names := range h.in {
+		more.in[role] = slices.Clone(names)
+	}
+	more.add(g)
+	return more
+}
+
+// rolesIn lists the roles held in a namespace, least first.
+func (h holdings) rolesIn(namespace string) []string {
+	var held []string
+	for _, role := range leastFirst {
+		if slices.Contains(h.everywhere, role) || slices.Contains(h.in[role], namespace) {
+			held = append(held, string(role))
+		}
+	}
+	return held
+}
+
+func (p pattern) match(group string) (roleGrant, bool) {
+	m := p.expr.FindStringSubmatch(group)
+	if m == nil {
+		return roleGrant{}, false
+	}
+	g := roleGrant{role: p.role}
+	for i, name := range p.expr.SubexpNames() {
+		switch name {
+		case "namespace":
+			g.namespace = m[i]
+		case "role":
+			g.role = Role(m[i])
+		}
+	}
+	return g, true
+}
+
+// compilePattern turns "temporal:{namespace}:{role}" into an anchored expression. With a fixed role the text has no {role}.
+func compilePattern(text string) (*regexp.Regexp, string) {
+	if strings.Count(text, "{namespace}") != 1 {
+		return nil, "a pattern needs {namespace} exactly once"
+	}
+	if strings.Count(text, "{role}") > 1 {
+		return nil, "a pattern may have {role} only once"
+	}
+	if rest := strings.NewReplacer("{namespace}", "", "{role}", "").Replace(text); strings.ContainsAny(rest, "{}*?") {
+		return nil, "a pattern knows {namespace} and {role}; other braces and wildcards mean nothing in it"
+	}
+	if strings.Contains(text, "{namespace}{role}") || strings.Contains(text, "{role}{namespace}") {
+		return nil, "{namespace} and {role} need something between them"
+	}
+	expr := regexp.QuoteMeta(text)
+	expr = strings.Replace(expr, regexp.QuoteMeta("{namespace}"), "(?P<namespace>"+namespaceExpr+")", 1)
+	expr = strings.Replace(expr, regexp.QuoteMeta("{role}"), "(?P<role>read|write|worker|admin)", 1)
+	return regexp.MustCompile(`\A(?:` + expr + `)\z`), ""
+}
