@@ -42,7 +42,8 @@ type keySource struct {
 	mu       sync.Mutex // everything below
 	started  bool       // the refresh loop runs
 	flying   *flight    // at most one
-	demanded time.Time  // when the last demanded flight started; monotonic, so that a clock that jumps cannot stop fetches
+	asked    time.Time  // when an unknown kid last started a fetch; monotonic, so that a clock that jumps cannot stop fetches
+	begged   time.Time  // when a token last started one for want of any keys fit for use
 	failures int        // fetches failed in a row
 	lastErr  error
 	jwksURL  string // as discovered; forgotten after a failure
@@ -118,17 +119,17 @@ func (s *keySource) ask(haveKeys bool) (*flight, error) {
 	if s.flying != nil {
 		return s.flying, nil
 	}
-	gap := s.cooldown
-	if !haveKeys {
-		gap = min(gap, retryFloor)
-	}
-	if !s.demanded.IsZero() && time.Since(s.demanded) < gap {
-		return nil, s.lastErr
-	}
 	if s.life.Err() != nil {
 		return nil, errors.New("the verifier is closed")
 	}
-	s.demanded = time.Now()
+	last, gap := &s.asked, s.cooldown
+	if !haveKeys {
+		last, gap = &s.begged, min(s.cooldown, retryFloor)
+	}
+	if !last.IsZero() && time.Since(*last) < gap {
+		return nil, s.lastErr
+	}
+	*last = time.Now()
 	return s.launch(true), nil
 }
 

@@ -63,10 +63,12 @@ func jwk(kid string, pub crypto.PublicKey) object {
 
 func jwks(keys ...object) string { return string(must(json.Marshal(object{"keys": keys}))) }
 
-// org is a real HTTP issuer whose key set and faults a test chooses.
+// org is an issuer whose key set and faults a test chooses.
 type org struct {
-	*httptest.Server
+	http.Handler
+	URL       string
 	issuer    string
+	client    *http.Client // reaches it
 	keyset    atomic.Pointer[string]
 	fault     atomic.Pointer[http.HandlerFunc] // answers in place of the key set
 	discovery atomic.Pointer[http.HandlerFunc] // answers in place of the discovery document
@@ -74,7 +76,7 @@ type org struct {
 	lookups   atomic.Int64                     // of the discovery document
 }
 
-func newOrg(t testing.TB) *org {
+func buildOrg() *org {
 	o := &org{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /oauth2/default/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
@@ -93,11 +95,38 @@ func newOrg(t testing.TB) *org {
 		}
 		writeJSON(w, *o.keyset.Load())
 	})
-	o.Server = httptest.NewServer(mux)
-	t.Cleanup(o.Close)
-	o.issuer = o.URL + "/oauth2/default"
+	o.Handler = mux
 	o.publish(jwk("k0", rsaKeys[0]().Public()))
 	return o
+}
+
+// newOrg serves over real HTTP.
+func newOrg(t testing.TB) *org {
+	o := buildOrg()
+	srv := httptest.NewServer(o)
+	t.Cleanup(srv.Close)
+	o.URL, o.issuer, o.client = srv.URL, srv.URL+"/oauth2/default", srv.Client()
+	return o
+}
+
+// newBubbleOrg answers in memory, for tests inside a synctest bubble, where sockets would stop time.
+func newBubbleOrg() *org {
+	o := buildOrg()
+	o.URL = "https://acme.okta.example"
+	o.issuer = o.URL + "/oauth2/default"
+	o.client = &http.Client{Transport: inMemory{o}}
+	return o
+}
+
+type inMemory struct{ http.Handler }
+
+func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
 func writeJSON(w http.ResponseWriter, body string) {
@@ -156,7 +185,7 @@ func sign(header, claims any, priv crypto.PrivateKey) string {
 	_ = json.Unmarshal([]byte(h), &parsed)
 	signed := b64([]byte(h)) + "." + b64([]byte(text(claims)))
 	m := jwt.GetSigningMethod(parsed.Alg)
-	if m == nil {
+	if m == nil || m == jwt.SigningMethodNone {
 		m = jwt.SigningMethodRS256
 	}
 	return signed + "." + b64(must(m.Sign(signed, priv)))
@@ -166,38 +195,48 @@ func sign(header, claims any, priv crypto.PrivateKey) string {
 type rig struct {
 	t testing.TB
 	*org
-	v   *Verifier
-	now atomic.Pointer[time.Time]
+	v      *Verifier
+	moved  atomic.Int64 // nanoseconds by which the clock was moved
+	origin func() time.Time
 }
 
 var epoch = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
+// newRig uses real HTTP and a clock that stands still until it is moved.
 func newRig(t testing.TB, change ...func(*Config)) *rig {
-	r := &rig{t: t, org: newOrg(t)}
-	r.now.Store(&epoch)
-	cfg := Config{Issuers: []Issuer{r.settings()}, Clock: func() time.Time { return *r.now.Load() }}
+	return (&rig{t: t, org: newOrg(t), origin: func() time.Time { return epoch }}).start(change)
+}
+
+// newBubbleRig is for synctest bubbles: requests in memory, the bubble's clock.
+func newBubbleRig(t testing.TB, change ...func(*Config)) *rig {
+	return (&rig{t: t, org: newBubbleOrg(), origin: time.Now}).start(change)
+}
+
+func (r *rig) start(change []func(*Config)) *rig {
+	cfg := Config{Issuers: []Issuer{r.settings()}, HTTPClient: r.org.client, Clock: r.clock}
 	for _, c := range change {
 		c(&cfg)
 	}
 	r.v = must(NewVerifier(cfg))
-	t.Cleanup(func() { r.v.Close() })
+	r.t.Cleanup(func() { r.v.Close() })
 	return r
 }
 
-func (r *rig) advance(d time.Duration) { r.now.Store(new(r.now.Load().Add(d))) }
+func (r *rig) clock() time.Time        { return r.origin().Add(time.Duration(r.moved.Load())) }
+func (r *rig) advance(d time.Duration) { r.moved.Add(int64(d)) }
 
 // user is a good token of a person with claims changed pairwise; nil removes.
 func (r *rig) user(kv ...any) string {
-	return sign(rs256, with(r.userClaims(*r.now.Load()), kv...), rsaKeys[0]())
+	return sign(rs256, with(r.userClaims(r.clock()), kv...), rsaKeys[0]())
 }
 
 func (r *rig) client(kv ...any) string {
-	return sign(rs256, with(r.clientClaims(*r.now.Load()), kv...), rsaKeys[0]())
+	return sign(rs256, with(r.clientClaims(r.clock()), kv...), rsaKeys[0]())
 }
 
 // userText is a good user token whose claims' JSON was edited.
 func (r *rig) userText(edit func(string) string) string {
-	return sign(rs256, edit(string(must(json.Marshal(r.userClaims(*r.now.Load()))))), rsaKeys[0]())
+	return sign(rs256, edit(string(must(json.Marshal(r.userClaims(r.clock()))))), rsaKeys[0]())
 }
 
 func (r *rig) verify(raw string) (*Claims, *Error) {
@@ -247,3 +286,5 @@ func (r *rig) refuses(code Code, what, raw string) *Error {
 	}
 	return e
 }
+
+func saltOf(n int) *rsa.PSSOptions { return &rsa.PSSOptions{SaltLength: n} }
