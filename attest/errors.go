@@ -4,6 +4,7 @@ package attest
 type Code string
 
 const (
+	CodeMissing    Code = "attestation_missing"     // there is none where one is required
 	CodeMalformed  Code = "attestation_malformed"   // not a strict compact JWS, not the canonical payload, or over the size limit
 	CodeType       Code = "attestation_type"        // some other kind of JWT
 	CodeAlgorithm  Code = "attestation_algorithm"   // any algorithm but EdDSA

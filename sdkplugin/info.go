@@ -1,0 +1,63 @@
+package sdkplugin
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/bailiwick-dev/bailiwick/attest"
+)
+
+// Info says for whom code runs. When Verified is false only Problem is set: an unverified claim is never shown as an identity.
+type Info struct {
+	Originator attest.Party // who began the chain of acts
+	Actor      attest.Party // who acted: the same, or an agent on their behalf
+	Reason     string       // why, as they said
+	DecisionID string       // the audit entry's id
+	Statement  attest.Statement
+	Verified   bool
+	Problem    string // why it is not verified, beginning with a stable code such as "attestation_missing"; only in mode Observe
+}
+
+func verifiedInfo(s attest.Statement) Info {
+	return Info{Originator: s.Originator, Actor: s.Actor, Reason: s.Reason, DecisionID: s.ID, Statement: s, Verified: true}
+}
+
+// fields are the info as pairs for a log line.
+func (i Info) fields() []any {
+	if !i.Verified {
+		return []any{"verified", false, "problem", i.Problem}
+	}
+	f := []any{"verified", true, "originator", i.Originator.Principal, "login", i.Originator.Login}
+	if i.Actor != i.Originator {
+		f = append(f, "actor", i.Actor.Principal)
+	}
+	f = append(f, "edge", string(i.Statement.Edge), "decision", i.DecisionID)
+	if i.Reason != "" {
+		f = append(f, "reason", i.Reason)
+	}
+	return f
+}
+
+type contextKey int
+
+const (
+	infoKey contextKey = iota
+	runKey
+	reasonKey
+	grantKey
+)
+
+// FromContext returns for whom an activity runs: who started its workflow. ok is false outside of a worker with the plugin.
+func FromContext(ctx context.Context) (info Info, ok bool) {
+	info, ok = ctx.Value(infoKey).(Info)
+	return info, ok
+}
+
+// FromWorkflow returns for whom workflow code runs: in the workflow function, who started it; in an update handler and its validator, who
+// sent the update. Signals come through channels that have no context of their own: see ReceiveSignal. ok is false outside of a worker
+// with the plugin.
+func FromWorkflow(ctx workflow.Context) (info Info, ok bool) {
+	info, ok = ctx.Value(infoKey).(Info)
+	return info, ok
+}
