@@ -23,17 +23,16 @@ func (s *set) decide(req *Request) (d Decision) {
 	if wrong := invalidClaims(req.Principal); wrong != "" {
 		return s.deny(CodeNoPermission, wrong)
 	}
-	action, ok := LookupAction(req.Action)
-	if !ok {
+	action := s.index.methods[req.Action]
+	if action == nil {
 		return s.deny(CodeUnknown, fmt.Sprintf("%.100q is not an action that this gate knows", req.Action))
 	}
-	if ns := req.Resource.Namespace; ns != "" && action.Scope != ScopeCluster && (len(ns) > maxNamespace || !namespaceName.MatchString(ns)) {
+	if ns := req.Resource.Namespace; ns != "" && action.Scope != ScopeCluster && !isNamespaceName(ns) {
 		return s.deny(CodeNoPermission, fmt.Sprintf("%.100q can't be a namespace: names have only letters, digits, \".\", \"_\" and \"-\"", ns))
 	}
 	p := s.principal(req.Principal)
-	t := s.target(action, &req.Resource)
-	context := s.circumstances(p, req)
-	allow, diagnostic := s.evaluate(action, p, t, context, req)
+	t := s.target(action.Scope, &req.Resource)
+	allow, diagnostic := s.evaluate(action, p, t, req)
 
 	if len(diagnostic.Errors) > 0 {
 		return s.broken(diagnostic)
@@ -45,7 +44,7 @@ func (s *set) decide(req *Request) (d Decision) {
 			return d
 		}
 		d.Code = CodeNoPermission
-		s.suggest(&d, action, p, t, context, req)
+		s.suggest(&d, action, p, t, req)
 		return d
 	}
 	s.explain(&d, diagnostic, "")
@@ -62,25 +61,24 @@ func (s *set) deny(code Code, reason string) Decision {
 	return Decision{Code: code, Reasons: []string{reason}, PolicyDigest: s.digest}
 }
 
-func (s *set) evaluate(a Action, p *principal, t target, context types.Record, req *Request) (bool, cedar.Diagnostic) {
+func (s *set) evaluate(a *actionInfo, p *principal, t target, req *Request) (bool, cedar.Diagnostic) {
 	var room [8][]*rule
 	found := candidates{groups: room[:0]}
 	keys := t.ns.inKeys
-	if t.uid != t.ns.uid {
-		if n, named := s.index.resources[t.uid]; named {
-			if a.Scope == ScopeCluster {
-				keys = []int32{n}
-			} else {
-				keys = append([]int32{n}, keys...)
-			}
+	if n, named := s.index.resources[t.uid]; named && t.uid != t.ns.uid {
+		if a.Scope == ScopeCluster {
+			keys = []int32{n}
+		} else {
+			keys = append([]int32{n}, keys...)
 		}
 	}
-	s.index.collect(&found, a.Name, p.keys, keys)
-	allow, diagnostic := cedar.Authorize(&found, &entities{set: s, principal: p, target: t, resource: &req.Resource}, types.Request{
+	found.collect(a, p.keys, keys)
+	ask := &entities{set: s, principal: p, target: t, resource: &req.Resource, looks: found.looks}
+	allow, diagnostic := cedar.Authorize(&found, ask, types.Request{
 		Principal: p.entity.UID,
-		Action:    types.NewEntityUID(typeAction, types.String(a.Name)),
+		Action:    a.uid,
 		Resource:  t.uid,
-		Context:   context,
+		Context:   circumstances(found.looks, p, req),
 	})
 	return bool(allow), diagnostic
 }
@@ -120,14 +118,14 @@ func (s *set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string)
 }
 
 // suggest finds the least role that would have allowed the request, by asking the policies themselves.
-func (s *set) suggest(d *Decision, a Action, p *principal, t target, context types.Record, req *Request) {
+func (s *set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *Request) {
 	place, scope := req.Resource.Namespace, req.Resource.Namespace
 	if a.Scope == ScopeCluster || place == "" {
 		place, scope = "every namespace", everyNamespace
 	}
 	for _, role := range leastFirst {
 		more := s.newPrincipal(p.claims, p.holdings.with(roleGrant{scope, role}))
-		if allow, diagnostic := s.evaluate(a, more, t, context, req); allow && len(diagnostic.Errors) == 0 {
+		if allow, diagnostic := s.evaluate(a, more, t, req); allow && len(diagnostic.Errors) == 0 {
 			d.Missing = string(role) + " in " + place
 			break
 		}

@@ -5,20 +5,29 @@ import (
 	"slices"
 
 	cedar "github.com/cedar-policy/cedar-go"
+	publicast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // index files every policy under the scope that it names, so that a request meets only policies whose scope could match.
-// It may hand Cedar a policy too many, which costs time; it must never leave one out, which would cost a forbid.
+// It may hand Cedar a policy whose principal or resource does not match; it must never leave one out, which would cost a forbid.
+// Actions are exact: a policy met under an action key covers that action, so its action scope is not evaluated again.
 //
 // A policy is filed under one or more action keys (a method, a group, or "" for any), and under each of them once, by the resource
 // it names (or none) and then by the principal it names (or none).
 type index struct {
 	actions    map[types.String]*byResource
-	forAction  map[string][]*byResource  // method → the action keys that apply to it and hold something
+	methods    map[string]*actionInfo
 	principals map[types.EntityUID]int32 // only those that a policy names
 	resources  map[types.EntityUID]int32
+}
+
+// actionInfo is an action with the places of the index that hold its policies.
+type actionInfo struct {
+	Action
+	uid   types.EntityUID
+	filed []*byResource
 }
 
 type byResource struct {
@@ -27,14 +36,22 @@ type byResource struct {
 }
 
 type byPrincipal struct {
-	any   []*rule
-	named map[int32][]*rule
+	any   filed
+	named map[int32]filed
 }
+
+// filed are the policies in one place of the index, and what any of them looks at.
+type filed struct {
+	rules []*rule
+	looks looks
+}
+
+func (f filed) with(r *rule) filed { return filed{append(f.rules, r), f.looks | r.looks} }
 
 func newIndex(rules []*rule) *index {
 	ix := &index{
 		actions:    map[types.String]*byResource{},
-		forAction:  map[string][]*byResource{},
+		methods:    map[string]*actionInfo{},
 		principals: map[types.EntityUID]int32{},
 		resources:  map[types.EntityUID]int32{},
 	}
@@ -45,11 +62,13 @@ func newIndex(rules []*rule) *index {
 		}
 	}
 	for _, a := range sortedActions() {
+		info := &actionInfo{Action: a, uid: types.NewEntityUID(typeAction, types.String(a.Name))}
 		for _, key := range []string{a.Name, string(a.Access), ""} {
 			if node := ix.actions[types.String(key)]; node != nil {
-				ix.forAction[a.Name] = append(ix.forAction[a.Name], node)
+				info.filed = append(info.filed, node)
 			}
 		}
+		ix.methods[a.Name] = info
 	}
 	return ix
 }
@@ -70,14 +89,14 @@ func (ix *index) file(r *rule, key types.String, tree *ast.Policy) {
 	}
 	uid, ok := scopeEntity(tree.Principal)
 	if !ok {
-		leaf.any = append(leaf.any, r)
+		leaf.any = leaf.any.with(r)
 		return
 	}
 	if leaf.named == nil {
-		leaf.named = map[int32][]*rule{}
+		leaf.named = map[int32]filed{}
 	}
 	n := intern(ix.principals, uid)
-	leaf.named[n] = append(leaf.named[n], r)
+	leaf.named[n] = leaf.named[n].with(r)
 }
 
 func intern(ids map[types.EntityUID]int32, uid types.EntityUID) int32 {
@@ -95,6 +114,9 @@ func actionKeys(scope ast.IsActionScopeNode) []types.String {
 	var uids []types.EntityUID
 	switch s := scope.(type) {
 	case ast.ScopeTypeEq:
+		if _, isMethod := LookupAction(string(s.Entity.ID)); !isMethod {
+			return nil // "== a group" is true of no call
+		}
 		uids = []types.EntityUID{s.Entity}
 	case ast.ScopeTypeIn:
 		uids = []types.EntityUID{s.Entity}
@@ -127,6 +149,13 @@ func scopeEntity(scope ast.IsScopeNode) (types.EntityUID, bool) {
 	return types.EntityUID{}, false
 }
 
+// withoutAction compiles the policy for use behind the index, which has already settled its action scope.
+func withoutAction(tree *ast.Policy) *cedar.Policy {
+	rest := *tree
+	rest.Action = ast.Scope{}.All()
+	return cedar.NewPolicyFromAST((*publicast.Policy)(&rest))
+}
+
 // keysOf looks up which of the entities some policy names.
 func keysOf(ids map[types.EntityUID]int32, uids ...types.EntityUID) []int32 {
 	var keys []int32
@@ -139,34 +168,40 @@ func keysOf(ids map[types.EntityUID]int32, uids ...types.EntityUID) []int32 {
 }
 
 // candidates are the policies whose scope could match one request: slices of the index, never copied.
-type candidates struct{ groups [][]*rule }
+type candidates struct {
+	groups [][]*rule
+	looks  looks
+}
 
 // collect finds the candidates. principals and resources are the keys of each entity itself and of everything it is in.
-func (ix *index) collect(into *candidates, action string, principals, resources []int32) {
-	for _, node := range ix.forAction[action] {
-		into.take(node.any, principals)
+func (c *candidates) collect(action *actionInfo, principals, resources []int32) {
+	for _, node := range action.filed {
+		c.takeBy(node.any, principals)
 		if len(node.named) == 0 {
 			continue
 		}
 		for _, n := range resources {
 			if leaf := node.named[n]; leaf != nil {
-				into.take(leaf, principals)
+				c.takeBy(leaf, principals)
 			}
 		}
 	}
 }
 
-func (c *candidates) take(leaf *byPrincipal, principals []int32) {
-	if len(leaf.any) > 0 {
-		c.groups = append(c.groups, leaf.any)
-	}
+func (c *candidates) takeBy(leaf *byPrincipal, principals []int32) {
+	c.take(leaf.any)
 	if len(leaf.named) == 0 {
 		return
 	}
 	for _, n := range principals {
-		if rules := leaf.named[n]; len(rules) > 0 {
-			c.groups = append(c.groups, rules)
-		}
+		c.take(leaf.named[n])
+	}
+}
+
+func (c *candidates) take(f filed) {
+	if len(f.rules) > 0 {
+		c.groups = append(c.groups, f.rules)
+		c.looks |= f.looks
 	}
 }
 
@@ -175,7 +210,7 @@ func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
 		for _, rules := range c.groups {
 			for _, r := range rules {
-				if !yield(r.pid(), r.compiled) {
+				if !yield(r.pid(), r.unscoped) {
 					return
 				}
 			}

@@ -25,6 +25,8 @@ type rule struct {
 	file       string
 	line       int
 	compiled   *cedar.Policy
+	unscoped   *cedar.Policy // the same without its action scope: only for use behind the index
+	looks      looks
 }
 
 func (r *rule) forbids() bool       { return r.compiled.Effect() == cedar.Forbid }
@@ -115,6 +117,7 @@ func parseRules(f file) ([]*rule, []Problem) {
 		text := f.data[p.Position().Offset:end]
 		r := &rule{file: f.name, line: p.Position().Line, compiled: p}
 		rules[i] = r
+		r.unscoped, r.looks = withoutAction(r.tree()), looksOf(r.tree())
 		problems = append(problems, r.annotate(text)...)
 		if err := validator.Policy("", r.tree()); err != nil {
 			problems = append(problems, typeProblems(r, text, err)...)

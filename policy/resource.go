@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -38,12 +39,12 @@ type target struct {
 
 // target names the entity that the action acts on. Workflows, task queues and schedules are "NAMESPACE/ID", which has one reading
 // because a namespace has no slash.
-func (s *set) target(a Action, r *Resource) target {
-	if a.Scope == ScopeCluster {
+func (s *set) target(scope Scope, r *Resource) target {
+	if scope == ScopeCluster {
 		return target{clusterUID, s.namespaces.get("", s.newNamespace)}
 	}
 	ns := s.namespaces.get(r.Namespace, s.newNamespace)
-	switch a.Scope {
+	switch scope {
 	case ScopeWorkflow:
 		return target{types.NewEntityUID(typeWorkflow, types.String(r.Namespace+"/"+r.WorkflowID)), ns}
 	case ScopeTaskQueue:
@@ -60,7 +61,8 @@ type entities struct {
 	principal *principal
 	target    target
 	resource  *Resource
-	built     bool // whether own is ready
+	looks     looks // what the candidates look at
+	built     bool  // whether own is ready
 	own       types.Entity
 }
 
@@ -101,80 +103,80 @@ func (e *entities) Get(uid types.EntityUID) (types.Entity, bool) {
 }
 
 func (e *entities) build() types.Entity {
+	if e.target.uid.Type == typeNamespace {
+		return e.target.ns.entity
+	}
 	entity := types.Entity{UID: e.target.uid, Parents: e.target.ns.inIt, Attributes: e.target.ns.bare}
+	if e.target.uid.Type == typeCluster {
+		entity.Parents = types.EntityUIDSet{}
+		return entity
+	}
+	if e.looks&^looksContext == 0 {
+		return entity
+	}
 	attributes := types.RecordMap{"namespace": e.target.ns.uid}
-	add := func(name types.String, value string, always bool) {
-		if (always || value != "") && e.set.mentions.has(name) {
+	add := func(bit looks, name types.String, value string, always bool) {
+		if e.looks&bit != 0 && (always || value != "") {
 			attributes[name] = types.String(value)
 		}
 	}
 	r := e.resource
 	switch e.target.uid.Type {
-	case typeCluster:
-		entity.Parents = types.EntityUIDSet{}
-	case typeNamespace:
-		return e.target.ns.entity
 	case typeWorkflow:
-		add("id", r.WorkflowID, true)
-		add("run_id", r.RunID, false)
-		add("type", r.WorkflowType, false)
-		add("task_queue", r.TaskQueue, false)
+		add(looksID, "id", r.WorkflowID, true)
+		add(looksRunID, "run_id", r.RunID, false)
+		add(looksType, "type", r.WorkflowType, false)
+		add(looksTaskQueue, "task_queue", r.TaskQueue, false)
 	case typeTaskQueue:
-		add("name", r.TaskQueue, true)
+		add(looksName, "name", r.TaskQueue, true)
 	case typeSchedule:
-		add("id", r.ScheduleID, true)
-		add("workflow_id", r.WorkflowID, false)
-		add("type", r.WorkflowType, false)
-		add("task_queue", r.TaskQueue, false)
+		add(looksID, "id", r.ScheduleID, true)
+		add(looksWorkflowID, "workflow_id", r.WorkflowID, false)
+		add(looksType, "type", r.WorkflowType, false)
+		add(looksTaskQueue, "task_queue", r.TaskQueue, false)
 	}
-	if len(attributes) > 1 {
-		entity.Attributes = types.NewRecord(attributes)
-	}
+	entity.Attributes = types.NewRecord(attributes)
 	return entity
 }
 
-// circumstances makes the Cedar context: only what some policy looks at.
-func (s *set) circumstances(p *principal, req *Request) types.Record {
-	m := &s.mentions
-	attributes := types.RecordMap{}
-	put := func(name types.String, value types.Value) {
-		if m.has(name) {
-			attributes[name] = value
-		}
+// circumstances makes the Cedar context, with only what the candidates look at.
+func circumstances(seen looks, p *principal, req *Request) types.Record {
+	if seen&looksContext == 0 {
+		return types.Record{}
 	}
-	text := func(name types.String, value string) {
-		if value != "" && m.has(name) {
+	attributes := types.RecordMap{}
+	text := func(bit looks, name types.String, value string) {
+		if seen&bit != 0 && value != "" {
 			attributes[name] = types.String(value)
 		}
 	}
 	c := &req.Context
-	put("agent", p.agent)
-	put("scopes", p.scopes)
-	if m.has("client_id") {
+	if seen&looksAgent != 0 {
+		attributes["agent"] = p.agent
+	}
+	if seen&looksScopes != 0 {
+		attributes["scopes"] = p.scopes
+	}
+	if seen&looksClientID != 0 {
 		attributes["client_id"] = types.String(p.claims.ClientID)
 	}
-	if m.has("now") {
+	if seen&looksNow != 0 {
 		attributes["now"] = types.NewDatetime(c.Now)
 	}
-	if !p.claims.AuthTime.IsZero() && m.has("auth_age") {
+	if seen&looksAuthAge != 0 && !p.claims.AuthTime.IsZero() {
 		// An authentication a little in the future is clock skew, not a negative age.
 		attributes["auth_age"] = types.Long(max(0, int64(c.Now.Sub(p.claims.AuthTime).Seconds())))
 	}
-	if m.has("source_ip") && c.SourceIP.IsValid() {
+	if seen&looksSourceIP != 0 && c.SourceIP.IsValid() {
 		addr := c.SourceIP.Unmap().WithZone("")
-		if prefix, err := addr.Prefix(addr.BitLen()); err == nil {
-			attributes["source_ip"] = types.IPAddr(prefix)
-		}
+		attributes["source_ip"] = types.IPAddr(netip.PrefixFrom(addr, addr.BitLen()))
 	}
-	text("acr", p.claims.ACR)
-	text("reason", strings.TrimSpace(c.Reason))
-	text("grant", c.Grant)
-	text("signal", req.Resource.Signal)
-	text("update", req.Resource.Update)
-	text("query", req.Resource.Query)
-	text("endpoint", req.Resource.Endpoint)
-	if len(attributes) == 0 {
-		return types.Record{}
-	}
+	text(looksACR, "acr", p.claims.ACR)
+	text(looksReason, "reason", strings.TrimSpace(c.Reason))
+	text(looksGrant, "grant", c.Grant)
+	text(looksSignal, "signal", req.Resource.Signal)
+	text(looksUpdate, "update", req.Resource.Update)
+	text(looksQuery, "query", req.Resource.Query)
+	text(looksEndpoint, "endpoint", req.Resource.Endpoint)
 	return types.NewRecord(attributes)
 }

@@ -149,7 +149,7 @@ func (r *rolesReader) named(into map[string][]entry, key string, n *yaml.Node) {
 // grants reads "NAMESPACE: ROLE" or "NAMESPACE: [ROLE, ROLE]" lines.
 func (r *rolesReader) grants(e *entry, n *yaml.Node) {
 	r.pairs(n, "roles", func(key, value *yaml.Node) {
-		if key.Value != everyNamespace && !namespaceName.MatchString(key.Value) {
+		if key.Value != everyNamespace && !isNamespaceName(key.Value) {
 			r.report(key.Line, `use letters, digits, ".", "_" and "-", or "*" for all`, "%q can't be a namespace", key.Value)
 			return
 		}

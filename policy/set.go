@@ -18,7 +18,6 @@ type set struct {
 	policies map[types.PolicyID]*rule
 	roles    *rolemap
 	index    *index
-	mentions mentions
 	actions  map[string]types.Entity
 
 	// Derived values, kept because many calls share a token and a namespace. They die with the set.
@@ -40,14 +39,12 @@ func newSet(rules []*rule, roles *rolemap) (*set, error) {
 		policies:   make(map[types.PolicyID]*rule, len(rules)),
 		roles:      roles,
 		index:      newIndex(rules),
-		mentions:   mentions{names: map[types.String]bool{}},
 		actions:    make(map[string]types.Entity, len(schema.Actions)),
 		principals: newSlots[*identity.Claims, *principal](principalSlots),
 		namespaces: newSlots[string, *namespace](namespaceSlots),
 	}
 	for _, r := range rules {
 		s.policies[r.pid()] = r
-		s.mentions.of(r.tree())
 	}
 	for uid, action := range schema.Actions {
 		s.actions[string(uid.ID)] = action.Entity
