@@ -43,6 +43,7 @@ func appendDecision(b []byte, d *policy.Decision) []byte {
 	o.list("reasons", d.Reasons)
 	o.list("obligations", d.Obligations)
 	o.optional("missing", d.Missing)
+	o.optional("hint", d.Hint)
 	o.field("policy_digest", d.PolicyDigest)
 	return append(o.b, '}')
 }
