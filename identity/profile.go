@@ -133,7 +133,7 @@ func validKeyID(kid string) bool {
 	}
 	for i := range len(kid) {
 		c := kid[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~+=", c) >= 0) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~+=@", c) >= 0) {
 			return false
 		}
 	}
