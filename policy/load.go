@@ -185,13 +185,32 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\ufffd' || c >= 0x80 && c < 0xa0 })
 }
 
-var position = regexp.MustCompile(`:(\d+):(\d+)`)
+// The parser says "parse error at <input>:3:7 \"when\": exact got when want ;", the scanner "<input>:3:7: literal not terminated".
+var (
+	syntaxAt = regexp.MustCompile(`(?s)^(?:parse error at )?<input>:(\d+):(\d+):? ?(?:"(.*)": )?(.*)$`)
+	expected = regexp.MustCompile(`(?s)^exact got .* want (.*)$`)
+)
 
 func syntaxProblem(name string, err error) Problem {
 	text := strings.TrimPrefix(err.Error(), "parser error: ")
-	p := Problem{File: name, Text: "not Cedar: " + text, Fix: `every policy reads permit or forbid (principal, action, resource) when { … } and ends in ";"`}
-	if at := position.FindStringSubmatch(text); at != nil {
-		p.Line, _ = strconv.Atoi(at[1])
+	p := Problem{File: name, Line: 1, Text: "not Cedar: " + text, Fix: `every policy reads permit or forbid (principal, action, resource) when { … } and ends in ";"`}
+	at := syntaxAt.FindStringSubmatch(text)
+	if at == nil {
+		return p
 	}
+	if line, err := strconv.Atoi(at[1]); err == nil && line > 0 {
+		p.Line = line
+	}
+	found, what := at[3], at[4]
+	if want := expected.FindStringSubmatch(what); want != nil {
+		what = fmt.Sprintf("expected %q", want[1])
+	}
+	switch {
+	case found != "":
+		what += fmt.Sprintf(" before %.40q", found)
+	case strings.HasPrefix(text, "parse error"):
+		what += " before the end of the file"
+	}
+	p.Text = fmt.Sprintf("not Cedar: %s, column %s", what, at[2])
 	return p
 }
