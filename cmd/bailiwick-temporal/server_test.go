@@ -38,6 +38,8 @@ func TestServer(t *testing.T) {
 	t.Run("policy change", e.testPolicyChange)
 	t.Run("remote cluster", e.testRemoteCluster)
 	t.Run("http", e.testHTTP)
+	t.Run("nexus", e.testNexus)
+	t.Run("existence", e.testExistence)
 	t.Run("ui", e.testUI)
 	t.Run("doors", e.testDoors)
 	t.Run("no token leaks", e.testNoLeak) // last: it looks at what the others left
