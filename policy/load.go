@@ -29,6 +29,12 @@ type rule struct {
 	looks      looks
 }
 
+func newRule(file string, p *cedar.Policy) *rule {
+	r := &rule{file: file, line: p.Position().Line, compiled: p}
+	r.unscoped, r.looks = withoutAction(r.tree()), looksOf(r.tree())
+	return r
+}
+
 func (r *rule) forbids() bool       { return r.compiled.Effect() == cedar.Forbid }
 func (r *rule) tree() *ast.Policy   { return (*ast.Policy)(r.compiled.AST()) }
 func (r *rule) located() string     { return fmt.Sprintf("%s:%d", r.file, r.line) }
@@ -115,9 +121,8 @@ func parseRules(f file) ([]*rule, []Problem) {
 			end = list[i+1].Position().Offset
 		}
 		text := f.data[p.Position().Offset:end]
-		r := &rule{file: f.name, line: p.Position().Line, compiled: p}
+		r := newRule(f.name, p)
 		rules[i] = r
-		r.unscoped, r.looks = withoutAction(r.tree()), looksOf(r.tree())
 		problems = append(problems, r.annotate(text)...)
 		if err := validator.Policy("", r.tree()); err != nil {
 			problems = append(problems, typeProblems(r, text, err)...)

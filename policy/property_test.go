@@ -1,0 +1,213 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cedar "github.com/cedar-policy/cedar-go"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
+)
+
+// dice makes policies and requests from few names, so that they meet often. Policies are not type-checked: some of them fail when
+// they are evaluated, and those failures must be the same with and without the index.
+type dice struct{ *rand.Rand }
+
+func (d dice) of(options ...string) string { return options[d.IntN(len(options))] }
+
+func (d dice) policy(id int, effect string) string {
+	ns, group, user := d.of("a", "b", "c"), d.of("g1", "g2", "g3"), d.of("u1", "u2")
+	principal := d.of("principal", "principal", `principal in Group::"`+group+`"`, `principal == User::"i|`+user+`"`, "principal is User", "principal is Client",
+		`principal is User in Group::"`+group+`"`, `principal == Group::"`+group+`"`, `principal in User::"i|`+user+`"`, `principal == Client::"i|`+user+`"`)
+	action := d.of("action", `action in Action::"`+d.of("read", "operate", "work", "administer")+`"`, `action == Action::"`+d.action()+`"`,
+		`action in Action::"`+d.action()+`"`, `action == Action::"operate"`,
+		`action in [Action::"`+d.action()+`", Action::"`+d.of("read", "operate")+`", Action::"`+d.action()+`"]`)
+	resource := d.of("resource", "resource", `resource in Namespace::"`+ns+`"`, `resource == Namespace::"`+ns+`"`, `resource == Workflow::"`+ns+`/w1"`,
+		`resource in Workflow::"`+ns+`/w1"`, `resource == TaskQueue::"`+ns+`/q1"`, `resource in Cluster::"temporal"`, `resource == Cluster::"temporal"`,
+		"resource is Workflow", `resource is Workflow in Namespace::"`+ns+`"`, `resource is Namespace in Cluster::"temporal"`)
+	text := fmt.Sprintf("@id(\"p%d\") %s (%s, %s, %s)", id, effect, principal, action, resource)
+	for range d.IntN(3) {
+		text += " " + d.of("when", "unless") + " { " + d.of(
+			`principal.write.contains(resource.namespace)`, `principal.everywhere.contains("admin")`, `context has reason`, `context.agent`,
+			`context.reason == "r"`, `resource has type && resource.type == "T"`, `resource.type == "T"`, `resource.id == "w1"`, `resource.name == "q1"`,
+			`resource in Namespace::"`+ns+`"`, `principal in Group::"`+group+`"`, `action in Action::"read"`, `{x: context}.x has reason`,
+			`context == {agent: false}`, `context has source_ip && context.source_ip.isLoopback()`, `context.now > datetime("2020-01-01")`,
+			`context has auth_age && context.auth_age < 60`, `context.scopes.contains("s")`, `principal.id == "u1"`, `resource.namespace.name == "a"`,
+			`Workflow::"a/w1" in Namespace::"a"`, `9223372036854775807 + 1 > 0`, `true`, `false`) + " }"
+	}
+	return text + ";\n"
+}
+
+func (d dice) action() string {
+	return d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "PollWorkflowTaskQueue", "ListWorkflowExecutions", "GetSystemInfo", "UpdateNamespace", "Admin", "CreateSchedule")
+}
+
+func (d dice) request() Request {
+	claims := &identity.Claims{Issuer: "i", ID: d.of("u1", "u2"), Kind: identity.Kind(d.of("user", "user", "client")), ClientID: "c"}
+	for _, g := range []string{"g1", "g2", "g3", "temporal:a:write", "temporal:b:read", "temporal:a:admin", "everything"} {
+		if d.IntN(3) == 0 {
+			claims.Groups = append(claims.Groups, g)
+		}
+	}
+	if d.IntN(2) == 0 {
+		claims.Scopes, claims.AuthTime = []string{"s"}, time.Unix(1_800_000_000-int64(d.IntN(100)), 0)
+	}
+	r := Request{Principal: claims, Action: d.action(), Context: Context{Now: time.Unix(1_800_000_000, 0), Reason: d.of("", "r", "q")},
+		Resource: Resource{Namespace: d.of("a", "b", "c", ""), WorkflowID: d.of("w1", "w2"), WorkflowType: d.of("", "T"), TaskQueue: d.of("q1", "q2"), ScheduleID: d.of("s1", "w1")}}
+	if d.IntN(2) == 0 {
+		r.Context.SourceIP = netip.MustParseAddr(d.of("127.0.0.1", "::1", "10.0.0.1", "fe80::1%eth0"))
+	}
+	return r
+}
+
+func (d dice) set(t *testing.T, n int) (*set, []string) {
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = d.policy(i, d.of("permit", "permit", "permit", "forbid"))
+	}
+	return unchecked(t, texts), texts
+}
+
+// unchecked makes a set without the type check.
+func unchecked(t testing.TB, texts []string) *set {
+	t.Helper()
+	roles, problems := parseRoles([]byte("version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\n"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	list, err := cedar.NewPolicyListFromBytes("x.cedar", []byte(strings.Join(texts, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := make([]*rule, len(list))
+	for i, p := range list {
+		rules[i] = newRule("x.cedar", p)
+		if bad := rules[i].annotate(nil); len(bad) > 0 {
+			t.Fatal(bad)
+		}
+	}
+	s, err := newSet(rules, roles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func ids[T any](list []T, id func(T) cedar.PolicyID) string {
+	var names []string
+	for _, x := range list {
+		names = append(names, string(id(x)))
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func verdict(allow bool, d cedar.Diagnostic) string {
+	return fmt.Sprint(allow, " by ", ids(d.Reasons, func(r cedar.DiagnosticReason) cedar.PolicyID { return r.PolicyID }),
+		" failed ", ids(d.Errors, func(r cedar.DiagnosticError) cedar.PolicyID { return r.PolicyID }))
+}
+
+// The index must change nothing but the time: same outcome, same policies, same failures as handing Cedar everything.
+func TestIndexedEqualsUnindexed(t *testing.T) {
+	d := dice{rand.New(rand.NewPCG(1, 2))}
+	outcomes := map[string]int{}
+	for range 250 {
+		s, texts := d.set(t, 1+d.IntN(25))
+		all := cedar.PolicyMap{}
+		for id, r := range s.policies {
+			all[id] = r.compiled
+		}
+		for range 40 {
+			req := d.request()
+			action := s.index.methods[req.Action]
+			gotAllow, got := s.evaluate(action, s.principal(req.Principal), s.target(action.Scope, &req.Resource), &req)
+			wantAllow, want := evaluateAll(s, all, action, &req)
+			if verdict(gotAllow, got) != verdict(bool(wantAllow), want) {
+				t.Fatalf("%+v of %+v\nindexed   %s\nunindexed %s\n%s", req, req.Principal, verdict(gotAllow, got), verdict(bool(wantAllow), want), strings.Join(texts, ""))
+			}
+			outcomes[string(s.decide(&req).Code)]++
+		}
+	}
+	for _, code := range []Code{CodeAllowed, CodeNoPermission, CodeForbidden, CodePolicyError} {
+		if outcomes[string(code)] < 200 {
+			t.Errorf("the dice are loaded: %v", outcomes)
+		}
+	}
+}
+
+// No forbid that is added to a set makes anything allowed that was not.
+func TestForbidNeverWidens(t *testing.T) {
+	d := dice{rand.New(rand.NewPCG(3, 4))}
+	narrowed := 0
+	for range 200 {
+		_, texts := d.set(t, 1+d.IntN(6))
+		texts = append(texts, "@id(\"open\") permit (principal, action, resource);\n") // so that there is something to narrow
+		s, more := unchecked(t, texts), d.policy(len(texts), "forbid")
+		stricter := unchecked(t, append(slices.Clone(texts), more))
+		for range 40 {
+			req := d.request()
+			before, after := s.decide(&req), stricter.decide(&req)
+			if after.Allow && !before.Allow {
+				t.Fatalf("%+v of %+v\nbefore %+v\nafter  %+v\n%s%s", req, req.Principal, before, after, strings.Join(texts, ""), more)
+			}
+			if before.Allow && !after.Allow {
+				narrowed++
+			}
+		}
+	}
+	if narrowed < 100 {
+		t.Errorf("only %d requests met the added forbid", narrowed)
+	}
+}
+
+// A role in one namespace never opens another, whatever the starter set's policies.
+func TestRolesStayInTheirNamespace(t *testing.T) {
+	e := starter(t)
+	d := dice{rand.New(rand.NewPCG(5, 6))}
+	nobody := person("nobody")
+	actions := Actions()
+	for range 3000 {
+		in, other := d.of("a", "a.b", "payments", "x-y"), d.of("b", "ab", "payment", "payments2", "a-b", "")
+		who := person("x", "temporal:"+in+":"+d.of("read", "write", "worker", "admin"))
+		action := actions[d.IntN(len(actions))].Name
+		got, base := e.Decide(ask(who, action, other, "r")), e.Decide(ask(nobody, action, other, "r"))
+		if got.Allow != base.Allow {
+			t.Fatalf("%v may %s in %q: %+v", who.Groups, action, other, got)
+		}
+	}
+}
+
+// Missing is honest: whoever gets the role that a denial names is allowed.
+func TestMissingIsEnough(t *testing.T) {
+	e := starter(t)
+	d := dice{rand.New(rand.NewPCG(7, 8))}
+	actions, suggested := Actions(), 0
+	for range 2000 {
+		who := person("x", "temporal:"+d.of("a", "payments")+":"+d.of("read", "write", "worker"))
+		req := ask(who, actions[d.IntN(len(actions))].Name, d.of("a", "payments", "deploy"), "r")
+		got := e.Decide(req)
+		if got.Code != CodeNoPermission {
+			continue
+		}
+		role, place, ok := strings.Cut(got.Missing, " in ")
+		if !ok {
+			t.Fatalf("%s: no suggestion: %+v", req.Action, got)
+		}
+		if place == "every namespace" {
+			continue // needs roles.yaml, see TestClusterWideRoles
+		}
+		suggested++
+		req.Principal = person("x", append(who.Groups, "temporal:"+place+":"+role)...)
+		if after := e.Decide(req); !after.Allow {
+			t.Fatalf("%s with %s: %+v", req.Action, got.Missing, after)
+		}
+	}
+	if suggested < 500 {
+		t.Errorf("only %d suggestions", suggested)
+	}
+}
