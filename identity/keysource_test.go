@@ -33,8 +33,11 @@ func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 func slow(d time.Duration, o *org) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := *o.keyset.Load()
-		time.Sleep(d)
-		writeJSON(w, body)
+		select {
+		case <-time.After(d):
+			writeJSON(w, body)
+		case <-r.Context().Done():
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ func parseObject(s string, into []member) ([]member, error) {
 	if !utf8.ValidString(s) {
 		return nil, errors.New("not valid UTF-8")
 	}
-	p := scanner{s: s}
-	p.open = p.room[:0]
+	var room [32]string
+	p := scanner{s: s, open: room[:0]}
 	p.space()
 	if p.peek() != '{' {
 		return nil, errors.New("not a JSON object")
@@ -47,7 +47,6 @@ type scanner struct {
 	s    string
 	i    int
 	open []string // names seen so far in each object that is open, innermost last
-	room [32]string
 }
 
 func (p *scanner) fail(what string) error { return fmt.Errorf("%s at byte %d", what, p.i) }
@@ -353,7 +352,6 @@ func stringValue(v string) (string, bool) {
 func elements(v string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		p := scanner{s: v, i: 1}
-		p.open = p.room[:0]
 		for p.space(); p.peek() != ']'; p.space() {
 			start := p.i
 			if p.value(1) != nil || !yield(p.s[start:p.i]) {
