@@ -139,8 +139,10 @@ func (a *Authorizer) callOf(ctx context.Context, c *call, target *authorization.
 		Grant:         values(gate.MetadataGrant),
 		Source:        source(ctx),
 	}
-	if len(out.Authorization) == 0 && c.authorization != "" {
-		out.Authorization = []string{string(c.authorization)}
+	if len(out.Authorization) == 0 {
+		if header := c.authorization(); header != "" {
+			out.Authorization = []string{header}
+		}
 	}
 	if target.Request == nil {
 		// A stream: its messages are not seen before it is let in, so there is nothing to decide on. No policy knows this name.

@@ -1,9 +1,6 @@
 package serverplugin
 
 import (
-	"fmt"
-	"log/slog"
-
 	"go.temporal.io/server/common/authorization"
 
 	"github.com/bailiwick-dev/bailiwick/gate"
@@ -23,9 +20,9 @@ var (
 
 // GetClaims returns claims without any role. What they are worth is decided by Authorize.
 func (ClaimMapper) GetClaims(info *authorization.AuthInfo) (*authorization.Claims, error) {
-	c := &call{}
+	c := &call{authorization: newCredential("")}
 	if info != nil {
-		c.authorization = credential(info.AuthToken)
+		c.authorization = newCredential(info.AuthToken)
 	}
 	return &authorization.Claims{AuthType: authType, Extensions: c}, nil
 }
@@ -36,18 +33,13 @@ func (ClaimMapper) AuthInfoRequired() bool { return false }
 // call is what one API call carries from the ClaimMapper over the Authorizer to the Interceptor. The three run one after another on the
 // call's own goroutine, so it needs no lock.
 type call struct {
-	authorization credential      // value of the authorization header that the mapper saw; empty if none
+	authorization credential      // the authorization header that the mapper saw; "" if none, never nil
 	method        string          // full method that was admitted
 	admission     *gate.Admission // nil until the Authorizer has admitted the call
 }
 
-// credential is the value of an authorization header. It hides itself from every formatter and logger, because the server may log claims.
-type credential string
+// credential is the value of an authorization header, behind a function so that neither a formatter nor a debugger's dump shows it: the
+// server may log claims, and formatting looks into unexported fields without asking their methods.
+type credential func() string
 
-func (credential) String() string               { return "[token]" }
-func (credential) GoString() string             { return "[token]" }
-func (credential) LogValue() slog.Value         { return slog.StringValue("[token]") }
-func (credential) MarshalText() ([]byte, error) { return []byte("[token]"), nil }
-
-// Format covers the verbs that look past String, such as %x.
-func (c credential) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte("[token]")) }
+func newCredential(header string) credential { return func() string { return header } }

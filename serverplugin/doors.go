@@ -102,7 +102,7 @@ func checkRemoteCluster(req any) error {
 	}
 	host, port, err := net.SplitHostPort(address)
 	n, perr := strconv.ParseUint(port, 10, 16)
-	if err != nil || perr != nil || n == 0 || !plainHost(host) {
+	if err != nil || perr != nil || n == 0 || !plainHost(host) || strings.HasPrefix(address, "[") && !strings.Contains(host, ":") {
 		return status.Error(codes.InvalidArgument, `remote_cluster_address: the frontend address must be HOST:PORT with a host name or an IP address, such as "temporal.example:7233"`)
 	}
 	return nil
