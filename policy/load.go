@@ -11,7 +11,6 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
-	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 )
 
 // RequireReason is the obligation of a permit that holds only for a call that states a reason.
@@ -48,6 +47,10 @@ var annotations = []string{"id", "reason", "obligation", "description", "owner"}
 
 // compile turns a reading of a directory into something that can decide. It returns a nil set if there is any problem.
 func compile(src *source) (*set, []Problem) {
+	checker, err := newTypechecker()
+	if err != nil {
+		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
+	}
 	var problems []Problem
 	var roles *rolemap
 	var rules []*rule
@@ -59,7 +62,7 @@ func compile(src *source) (*set, []Problem) {
 			continue
 		}
 		cedarFiles++
-		found, bad := parseRules(f)
+		found, bad := parseRules(f, checker)
 		rules, problems = append(rules, found...), append(problems, bad...)
 	}
 	if roles == nil {
@@ -100,7 +103,10 @@ func duplicates(rules []*rule) []Problem {
 }
 
 // parseRules reads one Cedar file. The parser stops at the first mistake of syntax; type mistakes are all listed.
-func parseRules(f file) ([]*rule, []Problem) {
+func parseRules(f file, checker *typechecker) ([]*rule, []Problem) {
+	if p, long := longRule(f); long {
+		return nil, []Problem{p}
+	}
 	list, err := cedar.NewPolicyListFromBytes(f.name, f.data)
 	if err != nil {
 		return nil, []Problem{syntaxProblem(f.name, err)}
@@ -108,11 +114,6 @@ func parseRules(f file) ([]*rule, []Problem) {
 	if len(list) == 0 {
 		return nil, []Problem{{File: f.name, Text: "it holds no policy; a file cut short looks the same", Fix: "remove the file if nothing is meant to be in it"}}
 	}
-	resolved, err := loadSchema()
-	if err != nil {
-		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
-	}
-	validator := validate.New(resolved)
 	var problems []Problem
 	rules := make([]*rule, len(list))
 	for i, p := range list {
@@ -124,7 +125,7 @@ func parseRules(f file) ([]*rule, []Problem) {
 		r := newRule(f.name, p)
 		rules[i] = r
 		problems = append(problems, r.annotate(text)...)
-		if err := validator.Policy("", r.tree()); err != nil {
+		if err := checker.check(r.tree()); err != nil {
 			problems = append(problems, typeProblems(r, text, err)...)
 		}
 	}

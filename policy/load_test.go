@@ -110,6 +110,9 @@ func TestProblems(t *testing.T) {
 		{"bad address", "x.cedar", "@id(\"a\") permit (principal, action, resource) when { context has source_ip && context.source_ip.isInRange(ip(\"10.0.0.0/33\")) };", "failed to parse as IP address"},
 		{"never applies", "x.cedar", "@id(\"a\") permit (principal, action == Action::\"StartWorkflowExecution\", resource in Schedule::\"x\");", "x.cedar:1: the policy can never apply"},
 
+		{"endless", "x.cedar", "@id(\"a\")\npermit (principal, action, resource) when { " + strings.Repeat("(", 1<<20) + "true", "x.cedar:2: a policy is longer than 64 KiB"},
+		{"long comment is fine", "x.cedar", "// \"" + strings.Repeat(";\"(", 1<<12) + "\npermt", "x.cedar:2: not Cedar"},
+
 		{"no version", RolesFile, "groups: []\n", `roles.yaml:1: the version is missing (add "version: 1" at the top)`},
 		{"future version", RolesFile, "version: 2\n", `roles.yaml:1: version "2" is not known`},
 		{"empty roles", RolesFile, "", "roles.yaml: the file is empty"},

@@ -211,3 +211,36 @@ func TestMissingIsEnough(t *testing.T) {
 		t.Errorf("only %d suggestions", suggested)
 	}
 }
+
+// The narrow validator finds what the full one finds.
+func TestNarrowTypecheck(t *testing.T) {
+	c, err := newTypechecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dice{rand.New(rand.NewPCG(9, 10))}
+	good, bad := 0, 0
+	for range 1500 {
+		text := d.policy(1, "permit")
+		list, err := cedar.NewPolicyListFromBytes("x.cedar", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRule("x.cedar", list[0])
+		narrow, full := c.check(r.tree()), c.full.Policy("", r.tree())
+		if (narrow == nil) != (full == nil) {
+			t.Fatalf("%s\nnarrow: %v\nfull: %v", text, narrow, full)
+		}
+		if full == nil {
+			good++
+			continue
+		}
+		bad++
+		if a, b := fmt.Sprint(typeProblems(r, []byte(text), narrow)), fmt.Sprint(typeProblems(r, []byte(text), full)); a != b {
+			t.Fatalf("%s\nnarrow: %s\nfull: %s", text, a, b)
+		}
+	}
+	if good < 300 || bad < 300 || len(c.narrow) < 10 {
+		t.Errorf("%d good, %d bad, %d validators", good, bad, len(c.narrow))
+	}
+}
