@@ -21,7 +21,7 @@ func (f *Failure) Error() string { return f.Code + ": " + f.Detail }
 func report(w io.Writer, err error) {
 	var f *Failure
 	if !errors.As(err, &f) {
-		f = &Failure{Code: "start_failed", Detail: err.Error(), Fix: "see the log lines above"}
+		f = &Failure{Code: "start_failed", Detail: err.Error(), Fix: "see the log lines above, or start again with --log-level info"}
 	}
 	_ = json.NewEncoder(w).Encode(f) // standard error is gone: nobody is left to tell
 }

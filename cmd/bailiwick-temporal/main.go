@@ -65,6 +65,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// Signals are caught before anything is started, so that a stop during the start is clean, too.
 	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
+	context.AfterFunc(ctx, release) // a second Ctrl-C ends the process at once
 	if *parentPipe {
 		var orphaned context.CancelFunc
 		ctx, orphaned = context.WithCancel(ctx)
@@ -91,6 +92,10 @@ func serve(ctx context.Context, configFile string, stdout io.Writer, logger *slo
 	started := time.Now()
 	s, err := StartServer(ctx, cfg, logger, os.Exit)
 	if err != nil {
+		if ctx.Err() != nil {
+			logger.InfoContext(ctx, "stopped while starting", "error", err)
+			return nil // as asked
+		}
 		return err
 	}
 	logger.InfoContext(ctx, "serving", "took", time.Since(started))

@@ -250,7 +250,19 @@ func TestRefusesToStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, f := second(t, writeConfig(t, cfg))
-		if code != 1 || !strings.Contains(f.Detail, "broken.cedar") {
+		if code != 1 || f.Code != "policy_invalid" || !strings.Contains(f.Detail, "broken.cedar") {
+			t.Errorf("exit %d, %+v", code, f)
+		}
+	})
+	t.Run("journal of another gate", func(t *testing.T) {
+		cfg := testConfig(t, issuer)
+		j, err := audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		code, f := second(t, writeConfig(t, cfg))
+		if code != 1 || f.Code != "gate_failed" || !strings.Contains(f.Detail, "another process writes this journal") {
 			t.Errorf("exit %d, %+v", code, f)
 		}
 	})

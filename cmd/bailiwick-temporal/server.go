@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/temporal"
 
+	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/serverplugin"
 )
 
@@ -65,7 +66,7 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, Logger: logger,
 	})
 	if err != nil {
-		return nil, err
+		return nil, pluginFailure(cfg, err)
 	}
 
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -113,6 +114,14 @@ func (s *Server) abandon() error {
 
 func (s *Server) grpcAddress() string {
 	return net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.GRPCPort))
+}
+
+// pluginFailure says which part of the gate could not be opened, and what to do.
+func pluginFailure(cfg Config, err error) error {
+	if _, ok := errors.AsType[*policy.LoadError](err); ok {
+		return &Failure{Code: "policy_invalid", Detail: err.Error(), Fix: "correct the lines that are named; bailiwick policy check shows the same", Path: cfg.PolicyDir}
+	}
+	return &Failure{Code: "gate_failed", Detail: err.Error(), Fix: "the detail names the part and what it needs"}
 }
 
 // prepareState makes the state directory and proves that it can be written.
