@@ -1,0 +1,142 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/internal/login"
+)
+
+func (a *app) auditVerifyCommand() *cobra.Command {
+	var f logFlags
+	var key, remember string
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Verify the whole log, without a server",
+		Long: `Verify the whole log from its files: the checkpoint's signature, every entry and tile up to the signed root, the journal beside it, and that
+the log extends the one you verified last (so that cutting it back or rewriting it is noticed).
+
+Exit code 4 means that something is wrong; each problem has a stable code.`,
+		Example: `  bailiwick audit verify
+  bailiwick audit verify --log /backup/log --key 'bailiwick.dev+1a2b3c4d+AQ…' --remember last.checkpoint`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, journal, where, err := a.dirs(f)
+			if err != nil {
+				return err
+			}
+			if key == "" {
+				key = where.LogKey
+			}
+			if name, isFile := strings.CutPrefix(key, "@"); isFile {
+				raw, err := os.ReadFile(name)
+				if err != nil {
+					return fmt.Errorf("reading the verifier key: %w", err)
+				}
+				key = strings.TrimSpace(string(raw))
+			}
+			if key == "" {
+				return badUsage(c, "no verifier key is known for this log; give it with --key")
+			}
+			if log == "" {
+				return badUsage(c, "--log is needed beside --journal")
+			}
+			if !c.Flags().Changed("remember") {
+				if remember, err = rememberedAt(key); err != nil {
+					return err
+				}
+			}
+			cfg := tiles.VerifyConfig{Log: log, Journal: journal, VerifierKey: key, Remember: remember}
+			if a.errs.tty && !a.asJSON {
+				cfg.Progress = func(done, total uint64) {
+					fmt.Fprintf(a.errs, "\r\x1b[Kverifying %d of %d entries", done, total)
+				}
+			}
+			report, err := tiles.Verify(c.Context(), cfg)
+			if cfg.Progress != nil {
+				fmt.Fprint(a.errs, "\r\x1b[K")
+			}
+			if err != nil {
+				return err
+			}
+			return a.showVerification(report)
+		},
+	}
+	f.register(c)
+	c.Flags().StringVar(&key, "key", "", "the log's verifier key, or @FILE (default: the context's)")
+	c.Flags().StringVar(&remember, "remember", "", "file that keeps the last checkpoint found good (default: in BAILIWICK_HOME, one for each log key; empty: none)")
+	return c
+}
+
+// rememberedAt is where this user keeps the last good checkpoint of a log: away from the log itself, so that who can change the one need
+// not be able to change the other. A log with a new key is a new log.
+func rememberedAt(key string) (string, error) {
+	home, err := login.Home()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(home, "checkpoints")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("keeping the last checkpoint: %w", err)
+	}
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(dir, hex.EncodeToString(sum[:8])), nil
+}
+
+func (a *app) showVerification(r tiles.Report) error {
+	sum := fmt.Sprintf("%d problems in the log", uint64(len(r.Problems))+r.Suppressed)
+	if len(r.Problems) == 1 && r.Suppressed == 0 {
+		sum = "1 problem in the log"
+	}
+	if a.asJSON {
+		if err := a.out.json(struct {
+			OK bool `json:"ok"`
+			tiles.Report
+		}{r.OK(), r}); err != nil {
+			return err
+		}
+		if !r.OK() {
+			return &unproven{sum}
+		}
+		return nil
+	}
+	w := a.out
+	verdict := w.green("The log verifies.")
+	if !r.OK() {
+		verdict = w.red("The log does NOT verify.")
+	}
+	fmt.Fprintln(w, w.bold(verdict))
+	row := func(k, v string) { field(w, k, v) }
+	row("log", safe(r.Origin))
+	row("entries", fmt.Sprintf("%d sealed and hashed to the signed root", r.Entries))
+	row("root", safe(r.Root))
+	if r.Journal > 0 {
+		row("journal", fmt.Sprintf("%d entries, alike in journal and log", r.Journal))
+	}
+	if r.Unsealed > 0 {
+		row("unsealed", fmt.Sprintf("%d acknowledged entries wait in the journal for the next checkpoint", r.Unsealed))
+	}
+	if r.Remembered > 0 {
+		row("history", fmt.Sprintf("extends the log of %d entries that you verified before", r.Remembered))
+	}
+	for _, n := range r.Notes {
+		row("note", safe(n.String()))
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s entry %d: %s\n", w.red(safe(string(p.Code))), p.Index, safe(p.Text))
+	}
+	if r.Suppressed > 0 {
+		fmt.Fprintf(w, "and %d more\n", r.Suppressed)
+	}
+	if !r.OK() {
+		return &unproven{sum}
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// controlPlane publishes the attestation keys and seals the audit log. Gates do without it: a gate signs and journals on its own.
+type controlPlane struct {
+	server      *http.Server
+	verifierKey string // of the log
+	failed      chan error
+	log         io.Closer
+
+	journal, sealed string // directories
+	cancel          context.CancelFunc
+	sealer          chan error // the sealer's end
+}
+
+func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
+	signer, err := attest.LoadOrCreateSigner(d.state.path("keys", "attestation.pem"))
+	if err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	logSigner, verifierKey, err := tiles.LoadOrCreateKey(d.state.path("keys", "log.key"), "bailiwick.dev/"+d.name())
+	if err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	if err := policy.WriteStarter(d.state.path("policy")); err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	logger, log, err := fileLogger(d.state.path("logs", "control.log"))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listenOn(d.flags.ports.Control, d.flags.ports.all()[1])
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journal: d.state.path("journal"), sealed: d.state.path("log"), sealer: make(chan error, 1)}
+	c.server = httpServer(controlHandler(signer.PublicKeySet().JSON(), c.pending), logger)
+	go func() {
+		if err := c.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			c.failed <- err
+		}
+	}()
+	// The sealer outlives ctx: it must seal what the gate writes while it stops.
+	sealing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancel = cancel
+	go func() {
+		err := tiles.RunSealer(sealing, tiles.SealerConfig{Journal: c.journal, Log: c.sealed, Signer: logSigner, Logger: logger})
+		if err != nil {
+			c.failed <- fmt.Errorf("sealing the audit log: %w", err)
+		}
+		c.sealer <- err
+	}()
+	return c, nil
+}
+
+// controlHandler serves what everybody may know.
+func controlHandler(keys []byte, pending func() (uint64, error)) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/bailiwick/keys", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "public, max-age=300, must-revalidate")
+		_, _ = w.Write(keys)
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		health := struct {
+			Status  string `json:"status"`
+			Pending uint64 `json:"pending"` // journal entries not under a checkpoint yet, counted up to 1000
+			Error   string `json:"error,omitempty"`
+		}{Status: "ok"}
+		n, err := pending()
+		health.Pending = n
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if err != nil {
+			health.Status, health.Error = "degraded", err.Error()
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(health)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// pending counts the journal's entries behind the checkpoint, up to 1000.
+func (c *controlPlane) pending() (uint64, error) {
+	size, err := checkpointSize(filepath.Join(c.sealed, "checkpoint"))
+	if err != nil {
+		return 0, err
+	}
+	r, err := audit.OpenReader(c.journal, size)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }()
+	for n := uint64(0); ; n++ {
+		_, _, err := r.Next()
+		if errors.Is(err, io.EOF) || n == 1000 {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// checkpointSize reads the tree size, the second line of a checkpoint (https://c2sp.org/tlog-checkpoint). Without a checkpoint it is 0.
+func checkpointSize(path string) (uint64, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	lines := bytes.SplitN(raw, []byte("\n"), 3)
+	if len(lines) < 3 {
+		return 0, fmt.Errorf("%s is not a checkpoint", path)
+	}
+	return strconv.ParseUint(string(lines[1]), 10, 64)
+}
+
+// stop seals what is left, for 5 s at most, and ends. The gate must have stopped.
+func (c *controlPlane) stop() error {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if n, err := c.pending(); err != nil || n == 0 {
+			break // an error is the verifier's to tell
+		}
+	}
+	c.cancel()
+	var sealing error
+	select {
+	case sealing = <-c.sealer:
+	case <-time.After(15 * time.Second):
+		sealing = errors.New("stopping the sealer: it had not ended after 15 s; the next start goes on where it was")
+	}
+	return errors.Join(sealing, shutdown(c.server), c.log.Close())
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/api/workflowservice/v1"
+)
+
+// listed is a row of `bailiwick run list --json`.
+type listed struct {
+	WorkflowID   string    `json:"workflow_id"`
+	RunID        string    `json:"run_id"`
+	WorkflowType string    `json:"workflow_type"`
+	Status       string    `json:"status"`
+	Started      time.Time `json:"started"`
+	Closed       time.Time `json:"closed,omitzero"`
+}
+
+func (a *app) runListCommand() *cobra.Command {
+	var namespace, query string
+	var limit int
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List workflow runs, newest first",
+		Example: `  bailiwick run list
+  bailiwick run list --namespace payments --query 'ExecutionStatus="Running"'`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 {
+				return badUsage(c, "--limit is %d; 1 to 1000 are possible", limit)
+			}
+			where, err := a.where()
+			if err != nil {
+				return err
+			}
+			ns := a.namespace(namespace, where)
+			conn, err := a.dial(c.Context(), where, ns, "")
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			var all []listed
+			req := &workflowservice.ListWorkflowExecutionsRequest{Namespace: ns, Query: query, PageSize: int32(limit)}
+			for len(all) < limit {
+				res, err := conn.ListWorkflow(c.Context(), req)
+				if err != nil {
+					return fmt.Errorf("listing runs: %w", err)
+				}
+				for _, e := range res.GetExecutions() {
+					l := listed{WorkflowID: e.GetExecution().GetWorkflowId(), RunID: e.GetExecution().GetRunId(), WorkflowType: e.GetType().GetName(),
+						Status: strings.ToLower(e.GetStatus().String()), Started: e.GetStartTime().AsTime()}
+					if e.GetCloseTime() != nil {
+						l.Closed = e.GetCloseTime().AsTime()
+					}
+					all = append(all, l)
+				}
+				if req.NextPageToken = res.GetNextPageToken(); len(req.NextPageToken) == 0 {
+					break
+				}
+			}
+			all = all[:min(limit, len(all))]
+			if a.asJSON {
+				for _, l := range all {
+					if err := a.out.json(l); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			if len(all) == 0 {
+				fmt.Fprintf(a.out, "No runs in namespace %s.\n", safe(ns))
+				return nil
+			}
+			rows := make([][]string, len(all))
+			for i, l := range all {
+				rows[i] = []string{a.statusWord(l.Status), clip(safe(l.WorkflowID), 60), clip(safe(l.WorkflowType), 30), l.Started.Local().Format("2006-01-02 15:04:05"), l.RunID}
+			}
+			a.out.rows([]string{"STATUS", "WORKFLOW", "TYPE", "STARTED", "RUN"}, rows)
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&namespace, "namespace", "n", "", "namespace (default: $TEMPORAL_NAMESPACE, else the context's)")
+	c.Flags().StringVarP(&query, "query", "q", "", "visibility query, as in Temporal")
+	c.Flags().IntVarP(&limit, "limit", "l", 20, "at most so many")
+	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
+	return c
+}
+
+func (a *app) statusWord(s string) string {
+	switch s {
+	case "completed":
+		return a.out.green(s)
+	case "running", "continued as new", "continuedasnew":
+		return a.out.cyan(s)
+	case "failed", "terminated", "timed out", "timedout":
+		return a.out.red(s)
+	}
+	return a.out.yellow(s)
+}
