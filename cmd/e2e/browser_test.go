@@ -65,13 +65,13 @@ func do(t *testing.T, ctx context.Context, what string, steps ...chromedp.Action
 	}
 }
 
-// shows waits until the page's text contains want.
+// shows waits until the page's text contains want, in whatever case the page's style writes it.
 func shows(t *testing.T, ctx context.Context, want string) string {
 	t.Helper()
 	var text string
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		text, _ = chromedp.Run(ctx, chromedp.Evaluate[string](`document.body ? document.body.innerText : ""`)) // between two pages there is none
-		if strings.Contains(text, want) {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(want)) {
 			return text
 		}
 	}

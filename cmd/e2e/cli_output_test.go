@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,28 +80,4 @@ func TestJSONOutputs(t *testing.T) {
 	if got := alice.runEnv(t, []string{"NO_COLOR=1"}, "whoami"); got.stdout != out {
 		t.Errorf("NO_COLOR changes what goes into a pipe: %q", got.stdout)
 	}
-}
-
-// TestTokenStore: the file with the tokens is the person's alone, and logging out empties it and revokes them.
-func TestTokenStore(t *testing.T) {
-	d := shared(t)
-	u := d.newcomer(t, "dave@acme.example")
-	if err := u.signIn(); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(filepath.Join(u.home, "temporal.toml"))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the token store has mode %v (%v), want 0600", info.Mode(), err)
-	}
-	old := u.token(t)
-	u.ok(t, "logout")
-	if r := u.run(t, "token"); r.code != 3 {
-		t.Errorf("after logout, token ends with %v", r)
-	}
-	raw, err := os.ReadFile(filepath.Join(u.home, "temporal.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	secrets.expectNone(t, "the token store after logout", raw)
-	_ = old
 }

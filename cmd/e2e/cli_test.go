@@ -192,19 +192,29 @@ func wrapOutput(err error, out *watched) error {
 // remember notes the tokens in the person's profile, so that they can be searched for where they must not be.
 func (u *user) remember() error { return u.rememberFrom(filepath.Join(u.home, "temporal.toml")) }
 
-func (u *user) rememberFrom(path string) error {
+// tokens are what login keeps in a person's profile.
+type tokens struct {
+	Access  string `toml:"access_token"`
+	Refresh string `toml:"refresh_token"`
+}
+
+func readTokens(path string) (tokens, error) {
 	var file struct {
 		Profile map[string]struct {
-			OAuth struct {
-				Access  string `toml:"access_token"`
-				Refresh string `toml:"refresh_token"`
-			} `toml:"oauth"`
+			OAuth tokens `toml:"oauth"`
 		} `toml:"profile"`
 	}
 	if _, err := toml.DecodeFile(path, &file); err != nil {
-		return fmt.Errorf("reading the profile that login writes: %w", err)
+		return tokens{}, fmt.Errorf("reading the profile that login writes: %w", err)
 	}
-	p := file.Profile["bailiwick"].OAuth
+	return file.Profile["bailiwick"].OAuth, nil
+}
+
+func (u *user) rememberFrom(path string) error {
+	p, err := readTokens(path)
+	if err != nil {
+		return err
+	}
 	if p.Access == "" || p.Refresh == "" {
 		return errors.New("login wrote no access or no refresh token into profile bailiwick")
 	}

@@ -29,11 +29,7 @@ type forger struct {
 
 func newForger(t testing.TB, d *dev) forger {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(d.state(), "org*.db"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("finding the org's database in %s: found %v, %v", d.state(), files, err)
-	}
-	s, err := store.Open(context.Background(), files[0])
+	s, err := store.Open(context.Background(), filepath.Join(d.state(), "org", "org.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

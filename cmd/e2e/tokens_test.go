@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +21,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 )
 
 // refused is what a caller can know of a refusal.
@@ -81,7 +85,7 @@ func TestBadTokens(t *testing.T) {
 		{"another issuer", f.sign(t, f.key, f.header(nil), claims(map[string]any{"iss": "https://evil.example/oauth2/default"})), "token_issuer", ""},
 		{"issuer with a slash", f.sign(t, f.key, f.header(nil), claims(map[string]any{"iss": f.issuer + "/"})), "token_issuer", ""},
 		{"the org server as issuer", f.sign(t, f.key, f.header(nil), claims(map[string]any{"iss": strings.TrimSuffix(f.issuer, "/oauth2/default")})), "token_issuer token_opaque", "custom authorization server"},
-		{"a token of the org server", orgServerToken(t, d), "token_issuer token_opaque", "custom authorization server"},
+		{"a token of the org server", orgServerToken(t, d, f), "token_issuer token_opaque", "custom authorization server"},
 		{"alg none", compact(t, f.header(map[string]any{"alg": "none"})) + "." + compact(t, claims(nil)) + ".", "token_algorithm token_malformed", ""},
 		{"alg nOnE with a signature", compact(t, f.header(map[string]any{"alg": "nOnE"})) + "." + compact(t, claims(nil)) + "." + strings.Split(good, ".")[2], "token_algorithm", ""},
 		{"HS256 with the public key", f.hmac(t), "token_algorithm", ""},
@@ -139,43 +143,65 @@ func swapLast(token string) string {
 	return token[:i] + string(c) + token[i+1:]
 }
 
-// orgServerToken gets a token of the org's own authorization server, which is for the org's API and opaque to everyone else, by the device
-// flow.
-func orgServerToken(t testing.TB, d *dev) string {
+// orgServerToken gets a token of the org's own authorization server, which is for the org's API and opaque to everyone else. The client that
+// may have one proves itself by a key, which is registered first, by the API.
+func orgServerToken(t testing.TB, d *dev, f forger) string {
 	t.Helper()
-	base := strings.TrimSuffix(d.context.Issuer, "/oauth2/default")
-	var device struct {
-		Code     string `json:"device_code"`
-		Complete string `json:"verification_uri_complete"`
-		Interval int    `json:"interval"`
-	}
-	post(t, base+"/oauth2/v1/device/authorize", url.Values{"client_id": {d.context.ClientID}, "scope": {"openid"}}, &device)
-	if err := approve(device.Complete, "carol@acme.example"); err != nil {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
 		t.Fatal(err)
 	}
+	base := strings.TrimSuffix(d.context.Issuer, "/oauth2/default")
+	kid := rand.Text()
+	jwk, err := json.Marshal(map[string]string{"kty": "RSA", "alg": "RS256", "use": "sig", "status": "ACTIVE", "kid": kid,
+		"e": "AQAB", "n": base64.RawURLEncoding.EncodeToString(key.N.Bytes())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest("POST", base+"/api/v1/apps/"+devorg.ManagementClient+"/credentials/jwks", bytes.NewReader(jwk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "SSWS "+devorg.APIToken)
+	req.Header.Set("Content-Type", "application/json")
+	ask(t, req, http.StatusCreated, &struct{}{})
+
+	endpoint := base + "/oauth2/v1/token"
+	assertion := f.sign(t, key, map[string]any{"alg": "RS256", "kid": kid}, map[string]any{"iss": devorg.ManagementClient, "sub": devorg.ManagementClient,
+		"aud": endpoint, "jti": rand.Text(), "iat": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()})
+	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"okta.users.read"}, "client_assertion": {assertion},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
+	req, err = http.NewRequest("POST", endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	var token struct {
 		Access string `json:"access_token"`
 	}
-	post(t, base+"/oauth2/v1/token", url.Values{"client_id": {d.context.ClientID}, "device_code": {device.Code}, "grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}}, &token)
+	ask(t, req, http.StatusOK, &token)
 	if token.Access == "" {
 		t.Fatal("the org server gave no token")
 	}
 	return token.Access
 }
 
-func post(t testing.TB, to string, form url.Values, v any) {
+// ask sends a request and parses its JSON answer, which must have the status given.
+func ask(t testing.TB, req *http.Request, want int, v any) {
 	t.Helper()
-	res, err := http.PostForm(to, form)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		var problem map[string]any
-		_ = json.NewDecoder(res.Body).Decode(&problem) // for the message only
-		t.Fatalf("%s answered %s: %v", to, res.Status, fmt.Sprint(problem))
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := json.NewDecoder(res.Body).Decode(v); err != nil {
-		t.Fatalf("%s: %v", to, err)
+	if res.StatusCode != want {
+		t.Fatalf("%s %s answered %s: %s", req.Method, req.URL.Path, res.Status, body)
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		t.Fatalf("%s %s answered no JSON: %v", req.Method, req.URL.Path, err)
 	}
 }

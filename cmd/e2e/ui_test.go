@@ -15,7 +15,6 @@ func signInPage(t *testing.T, ctx context.Context, login string) {
 	t.Helper()
 	do(t, ctx, "signing in at the org's page",
 		chromedp.WaitVisible(chromedp.CSS("#username")),
-		chromedp.SetValue(chromedp.CSS("#username"), ""),
 		chromedp.SendKeys(chromedp.CSS("#username"), login),
 		chromedp.SendKeys(chromedp.CSS("#password"), password),
 		chromedp.Click(chromedp.CSS("button[type=submit]")))
