@@ -24,6 +24,9 @@ func (j *Journal) run() {
 			if b := j.take(); b != nil {
 				j.commit(b)
 			}
+			if j.markBehind {
+				j.writeMark(j.Next())
+			}
 			return
 		}
 		if b := j.take(); b != nil && !j.commit(b) && !j.heal() {

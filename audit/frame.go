@@ -31,6 +31,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var (
 	errShortRecord = errors.New("the file ends inside a record")
 	errBadRecord   = errors.New("record does not match its checksum")
+
+	errSegmentVersion = errors.New("journal segment is of another version")
 )
 
 func encodeSegmentHeader(base uint64) []byte {
@@ -48,7 +50,7 @@ func decodeSegmentHeader(b []byte) (base uint64, err error) {
 	case string(b[:6]) != segmentMagic[:6]:
 		return 0, errors.New("not a journal segment")
 	case string(b[6:8]) != segmentMagic[6:]:
-		return 0, fmt.Errorf("segment has version %d, this build reads version 1", int(b[6])<<8|int(b[7]))
+		return 0, fmt.Errorf("%w: it has version %d, this build reads version 1; use a newer bailiwick", errSegmentVersion, int(b[6])<<8|int(b[7]))
 	case binary.LittleEndian.Uint32(b[20:]) != crc32.Checksum(b[:20], castagnoli):
 		return 0, errors.New("segment header does not match its checksum")
 	}

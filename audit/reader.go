@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // CorruptError is a place in the journal that can't be read although its entries were acknowledged.
@@ -31,8 +32,9 @@ type Reader struct {
 	dir  string
 	from uint64 // entries before it are passed over
 
-	limit    uint64 // entries below it may be read
-	known    bool   // limit comes from a mark
+	limit    uint64    // entries below it may be read
+	known    bool      // limit comes from a mark
+	badSince time.Time // since when the mark can't be read; zero when it can
 	segments []segment
 	damaged  map[string]error
 
@@ -128,9 +130,19 @@ func (r *Reader) superseded() *segment {
 // refresh reads the mark and then, in this order, the segments: every entry below the mark is in the segment that the list says.
 func (r *Reader) refresh() error {
 	limit, known, err := readMark(r.dir)
+	if errors.Is(err, errBadMark) && r.known {
+		// The writer's write may have failed half way. It tries again soon; until then there is nothing new.
+		if r.badSince.IsZero() {
+			r.badSince = time.Now()
+		}
+		if time.Since(r.badSince) < 20*markRetry {
+			return nil
+		}
+	}
 	if err != nil {
 		return err
 	}
+	r.badSince = time.Time{}
 	if !known {
 		limit = math.MaxUint64
 	}

@@ -52,6 +52,9 @@ func (j *Journal) recover() error {
 		return err
 	}
 	for path, cause := range damaged {
+		if errors.Is(cause, errSegmentVersion) {
+			return fmt.Errorf("reading %s: %w", filepath.Base(path), cause)
+		}
 		// Created by rename after a sync, so this is damage and not a crash. It is moved aside, not removed.
 		j.cfg.Logger.ErrorContext(ctx, "journal segment is damaged and moved aside", "segment", path, "error", cause)
 		if err := j.cfg.Files.Rename(path, path+".damaged"); err != nil {
