@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -83,6 +84,8 @@ type Plugin struct {
 	log  *slog.Logger
 	keys *keyring
 	hook *workerInterceptor
+
+	replays sync.Map // run id → replayed, while a worker.WorkflowReplayer replays it
 }
 
 type simple = temporal.SimplePlugin

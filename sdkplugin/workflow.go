@@ -41,7 +41,7 @@ type runState struct {
 // about returns what Temporal says of the run. It is read once: workflow code can change its search attributes later.
 func (s *runState) about(ctx workflow.Context) attest.Run {
 	if s.run == nil {
-		r := workflowRun(ctx)
+		r := s.plugin.asReplayed(workflowRun(ctx))
 		s.run = &r
 	}
 	return *s.run

@@ -22,6 +22,7 @@ const ScheduleID = "nightly-report"
 const (
 	pace        = 300 * time.Millisecond
 	stopTimeout = 5 * time.Second
+	identity    = "bailiwick-demo-worker" // display only: anyone may claim it, so nothing decides on it
 )
 
 // Config says where the worker polls and as whom.
@@ -67,7 +68,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("starting demo worker: %w", err)
 	}
-	c, err := client.DialContext(ctx, client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Plugins: []client.Plugin{plugin}})
+	c, err := client.DialContext(ctx, client.Options{HostPort: cfg.Address, Namespace: cfg.Namespace, Identity: identity, Plugins: []client.Plugin{plugin}})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
