@@ -70,6 +70,7 @@ func Open(dir string, o Options) (*Engine, error) {
 }
 
 // Decide answers one request from the set in force. It never fails: what can't be decided is denied with CodePolicyError.
+// What the principal's claims hold is remembered by their address, so that claims must not be changed after their first use.
 func (e *Engine) Decide(req Request) Decision { return e.current.Load().decide(&req) }
 
 // NamespacesFor lists, sorted, the namespaces in which the claims hold any role by roles.yaml. all reports a role in every

@@ -239,6 +239,7 @@ func TestDigest(t *testing.T) {
 	seen := map[string][]string{}
 	for _, files := range [][]string{
 		{"a.cedar", "xy"}, {"ax.cedar", "y"}, {"a.cedar", "x", "b.cedar", "y"}, {"a.cedar", "", "b.cedar", "xy"}, {"b.cedar", "xy"}, {},
+		{"a.cedar", "b.cedarxy"}, // the bytes of {a, "", b, "xy"} in a row
 		{RolesFile, "xy"},
 	} {
 		d := digest(files...)

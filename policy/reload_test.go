@@ -15,7 +15,7 @@ import (
 const poll = 500 * time.Millisecond
 
 // watched runs an engine over a fresh directory inside a bubble of fake time and hands over what it needs.
-func watched(t *testing.T, f func(t *testing.T, dir string, e *Engine, changes *[]Status)) {
+func watched(t *testing.T, f func(t *testing.T, dir string, e *Engine, changes func() []Status)) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "policies")
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -24,15 +24,25 @@ func watched(t *testing.T, f func(t *testing.T, dir string, e *Engine, changes *
 	write(t, filepath.Join(dir, RolesFile), okRoles)
 	write(t, filepath.Join(dir, "ok.cedar"), okCedar)
 	synctest.Test(t, func(t *testing.T) {
-		var changes []Status
-		e, err := Open(dir, Options{Poll: poll, OnChange: func(s Status) { changes = append(changes, s) }})
+		var mu sync.Mutex // covers told
+		var told []Status
+		changes := func() []Status {
+			mu.Lock()
+			defer mu.Unlock()
+			return told
+		}
+		e, err := Open(dir, Options{Poll: poll, OnChange: func(s Status) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, s)
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { e.Watch(ctx); close(done) }()
-		f(t, dir, e, &changes)
+		f(t, dir, e, changes)
 		stop()
 		<-done
 	})
@@ -49,11 +59,11 @@ const forbidStart = "@id(\"stop\")\nforbid (principal, action == Action::\"ListW
 func listing(e *Engine) Code { return e.Decide(ask(erin, "ListWorkflowExecutions", "n", "")).Code }
 
 func TestReloadSwaps(t *testing.T) {
-	watched(t, func(t *testing.T, dir string, e *Engine, changes *[]Status) {
+	watched(t, func(t *testing.T, dir string, e *Engine, changes func() []Status) {
 		first := e.Status()
 		settle()
-		if len(*changes) != 0 {
-			t.Fatalf("told of nothing: %+v", *changes)
+		if len(changes()) != 0 {
+			t.Fatalf("told of nothing: %+v", changes())
 		}
 		write(t, filepath.Join(dir, "more.cedar"), forbidStart)
 		settle()
@@ -61,8 +71,8 @@ func TestReloadSwaps(t *testing.T) {
 		if s.Digest == first.Digest || s.Policies != 2 || s.LastError != "" || !s.Loaded.After(first.Loaded) || strings.Join(s.Files, " ") != "more.cedar ok.cedar roles.yaml" {
 			t.Errorf("got %+v", s)
 		}
-		if len(*changes) != 1 || (*changes)[0].Digest != s.Digest {
-			t.Errorf("told %+v", *changes)
+		if len(changes()) != 1 || changes()[0].Digest != s.Digest {
+			t.Errorf("told %+v", changes())
 		}
 		if code := listing(e); code != CodeForbidden {
 			t.Errorf("still %s", code)
@@ -71,8 +81,8 @@ func TestReloadSwaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		settle()
-		if s := e.Status(); s.Digest != first.Digest || len(*changes) != 2 || listing(e) != CodeAllowed {
-			t.Errorf("got %+v after %d changes", s, len(*changes))
+		if s := e.Status(); s.Digest != first.Digest || len(changes()) != 2 || listing(e) != CodeAllowed {
+			t.Errorf("got %+v after %d changes", s, len(changes()))
 		}
 	})
 }
@@ -111,7 +121,7 @@ func TestReloadFaults(t *testing.T) {
 		"directory for a file": {func(t *testing.T, dir string) { must(t, os.Mkdir(filepath.Join(dir, "x.cedar"), 0o755)) }, "x.cedar: it is not a regular file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			watched(t, func(t *testing.T, dir string, e *Engine, changes *[]Status) {
+			watched(t, func(t *testing.T, dir string, e *Engine, changes func() []Status) {
 				good := e.Status()
 				fault.do(t, dir)
 				settle()
@@ -124,11 +134,11 @@ func TestReloadFaults(t *testing.T) {
 				}
 				time.Sleep(20 * poll)
 				synctest.Wait()
-				if len(*changes) != 1 || (*changes)[0].LastError != s.LastError {
-					t.Errorf("told %d times: %+v", len(*changes), *changes)
+				if len(changes()) != 1 || changes()[0].LastError != s.LastError {
+					t.Errorf("told %d times: %+v", len(changes()), changes())
 				}
-				if err := e.Reload(); err == nil || len(*changes) != 1 {
-					t.Errorf("Reload says %v, told %d times", err, len(*changes))
+				if err := e.Reload(); err == nil || len(changes()) != 1 {
+					t.Errorf("Reload says %v, told %d times", err, len(changes()))
 				}
 				// Heal: a different good set, then the first one.
 				must(t, os.RemoveAll(dir))
@@ -136,13 +146,13 @@ func TestReloadFaults(t *testing.T) {
 				write(t, filepath.Join(dir, RolesFile), okRoles)
 				write(t, filepath.Join(dir, "ok.cedar"), okCedar)
 				settle()
-				if s := e.Status(); s.LastError != "" || !s.LastErrorAt.IsZero() || s.Digest != good.Digest || len(*changes) != 2 {
+				if s := e.Status(); s.LastError != "" || !s.LastErrorAt.IsZero() || s.Digest != good.Digest || len(changes()) != 2 {
 					t.Errorf("not healed: %+v", s)
 				}
 				write(t, filepath.Join(dir, "more.cedar"), forbidStart)
 				settle()
-				if code := listing(e); code != CodeForbidden || len(*changes) != 3 {
-					t.Errorf("stuck: %s, %d changes", code, len(*changes))
+				if code := listing(e); code != CodeForbidden || len(changes()) != 3 {
+					t.Errorf("stuck: %s, %d changes", code, len(changes()))
 				}
 			})
 		})
@@ -151,7 +161,7 @@ func TestReloadFaults(t *testing.T) {
 
 // A file written in pieces parses at each piece. Only the whole may come into force, or a forbid at its end would be missing.
 func TestReloadWaitsForTheWriter(t *testing.T) {
-	watched(t, func(t *testing.T, dir string, e *Engine, changes *[]Status) {
+	watched(t, func(t *testing.T, dir string, e *Engine, changes func() []Status) {
 		write(t, filepath.Join(dir, "more.cedar"), forbidStart)
 		settle()
 		pieces := []string{
@@ -174,8 +184,8 @@ func TestReloadWaitsForTheWriter(t *testing.T) {
 			synctest.Wait()
 		}
 		settle()
-		if s := e.Status(); s.Policies != 4 || listing(e) != CodeForbidden || len(*changes) != 2 {
-			t.Errorf("got %+v after %d changes", s, len(*changes))
+		if s := e.Status(); s.Policies != 4 || listing(e) != CodeForbidden || len(changes()) != 2 {
+			t.Errorf("got %+v after %d changes", s, len(changes()))
 		}
 	})
 }
