@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the namespace of a command is deprecated in the API and still obeyed by the server, so it is tested
+
 package serverplugin
 
 import (

@@ -60,26 +60,29 @@ func commands(target *authorization.CallTarget) []any {
 	if !ok {
 		return nil
 	}
+	// The field is deprecated in the API, and still obeyed by the server.
+	here := func(a interface{ GetNamespace() string }) bool { return a.GetNamespace() == target.Namespace }
+	asked := strings.TrimPrefix(target.APIName, api.WorkflowServicePrefix)
 	var out []any
 	for _, command := range task.GetCommands() {
 		switch command.GetCommandType() {
 		case enumspb.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION:
-			if a := command.GetSignalExternalWorkflowExecutionCommandAttributes(); target.APIName == api.WorkflowServicePrefix+"SignalWorkflowExecution" && a.GetNamespace() == target.Namespace {
+			if a := command.GetSignalExternalWorkflowExecutionCommandAttributes(); asked == "SignalWorkflowExecution" && here(a) {
 				out = append(out, &workflowservice.SignalWorkflowExecutionRequest{
-					Namespace: a.GetNamespace(), WorkflowExecution: a.GetExecution(), SignalName: a.GetSignalName(), Input: a.GetInput(),
+					Namespace: target.Namespace, WorkflowExecution: a.GetExecution(), SignalName: a.GetSignalName(), Input: a.GetInput(),
 				})
 			}
 		case enumspb.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION:
-			if a := command.GetStartChildWorkflowExecutionCommandAttributes(); target.APIName == api.WorkflowServicePrefix+"StartWorkflowExecution" && a.GetNamespace() == target.Namespace {
+			if a := command.GetStartChildWorkflowExecutionCommandAttributes(); asked == "StartWorkflowExecution" && here(a) {
 				out = append(out, &workflowservice.StartWorkflowExecutionRequest{
-					Namespace: a.GetNamespace(), WorkflowId: a.GetWorkflowId(), WorkflowType: a.GetWorkflowType(), TaskQueue: a.GetTaskQueue(),
+					Namespace: target.Namespace, WorkflowId: a.GetWorkflowId(), WorkflowType: a.GetWorkflowType(), TaskQueue: a.GetTaskQueue(),
 					Input: a.GetInput(), WorkflowIdReusePolicy: a.GetWorkflowIdReusePolicy(),
 				})
 			}
 		case enumspb.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION:
-			if a := command.GetRequestCancelExternalWorkflowExecutionCommandAttributes(); target.APIName == api.WorkflowServicePrefix+"RequestCancelWorkflowExecution" && a.GetNamespace() == target.Namespace {
+			if a := command.GetRequestCancelExternalWorkflowExecutionCommandAttributes(); asked == "RequestCancelWorkflowExecution" && here(a) {
 				out = append(out, &workflowservice.RequestCancelWorkflowExecutionRequest{
-					Namespace: a.GetNamespace(), Reason: a.GetReason(),
+					Namespace: target.Namespace, Reason: a.GetReason(),
 					WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: a.GetWorkflowId(), RunId: a.GetRunId()},
 				})
 			}

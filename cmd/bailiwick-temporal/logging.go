@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/log/tag"
@@ -22,15 +23,20 @@ var (
 
 func (l serverLog) Debug(msg string, tags ...tag.Tag) { l.log(slog.LevelDebug, msg, tags) }
 func (l serverLog) Info(msg string, tags ...tag.Tag)  { l.log(slog.LevelInfo, msg, tags) }
-func (l serverLog) Warn(msg string, tags ...tag.Tag)  { l.log(slog.LevelWarn, msg, tags) }
-
-// Error lowers the server's line about each refused call: the gate has recorded the refusal, and anybody can cause one.
+func (l serverLog) Warn(msg string, tags ...tag.Tag)  { l.log(lowered(slog.LevelWarn, msg), msg, tags) }
 func (l serverLog) Error(msg string, tags ...tag.Tag) {
-	level := slog.LevelError
-	if msg == "Authorization error" {
-		level = slog.LevelDebug
+	l.log(lowered(slog.LevelError, msg), msg, tags)
+}
+
+// lowered makes debug lines of what the server reports louder than it is here.
+func lowered(level slog.Level, msg string) slog.Level {
+	switch {
+	case msg == "Authorization error": // each refused call: the gate has recorded the refusal, and anybody can cause one
+		return slog.LevelDebug
+	case strings.HasPrefix(msg, "HTTP API port has not been set."): // the internal-frontend's, on purpose (see serverConfig)
+		return slog.LevelDebug
 	}
-	l.log(level, msg, tags)
+	return level
 }
 
 // DPanic is an error in production, as zap has it.

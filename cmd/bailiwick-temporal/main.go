@@ -55,7 +55,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "bailiwick-temporal %s (Temporal server %s)\n", version, headers.ServerVersion)
 		return 0
 	}
-	var lowest slog.Level
+	lowest := new(slog.LevelVar)
 	if err := lowest.UnmarshalText([]byte(*level)); err != nil || flags.NArg() > 0 || *configFile == "" {
 		fmt.Fprintln(stderr, "usage: bailiwick-temporal --config FILE [--parent-pipe] [--log-level debug|info|warn|error]")
 		return 2
@@ -76,6 +76,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		}()
 	}
 
+	// Parts of the server stop one after another and each complains about the others' absence.
+	context.AfterFunc(ctx, func() { lowest.Set(max(lowest.Level(), slog.LevelError)) })
 	if err := serve(ctx, *configFile, stdout, logger); err != nil {
 		report(stderr, err)
 		return 1
