@@ -34,7 +34,12 @@ func enqueue(t testing.TB, dir string, from, to int) {
 		t.Fatal(err)
 	}
 	for i := from; i < to; i++ {
-		if err := j.Enqueue(entry(i)); err != nil {
+		if i%100 == 99 { // ends a batch, and with it perhaps a segment
+			_, err = j.Append(t.Context(), entry(i))
+		} else {
+			err = j.Enqueue(entry(i))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,9 @@
 package tiles
 
 import (
+	"errors"
+	"io/fs"
+
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -13,6 +16,9 @@ type level struct {
 // storedHashes returns the hashes of a stored tile, or nil (and a problem) when it can't be read.
 func (v *verification) storedHashes(l int, n uint64) []tlog.Hash {
 	data, err := v.log.readTile(l, n, v.checkpoint.size)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("it is missing")
+	}
 	if err != nil {
 		v.report.problem(CodeTileMismatch, n<<(tileHeight*(l+1)), "tile level %d number %d: %v", l, n, err)
 		return nil
