@@ -54,6 +54,10 @@ func (c *console) childLine(from string, lowest slog.Level) func(string) {
 			return
 		}
 		msg, _ := rec["msg"].(string)
+		if ran := forWhom(msg, rec); ran != "" {
+			c.line(from, ran)
+			return
+		}
 		for _, k := range []string{"time", "level", "msg", "source"} {
 			delete(rec, k)
 		}
@@ -68,9 +72,34 @@ func (c *console) childLine(from string, lowest slog.Level) func(string) {
 	}
 }
 
+// forWhom words the lines in which the worker says for whom a task runs, which is what the demo is about. The log file has all of it.
+func forWhom(msg string, rec map[string]any) string {
+	get := func(k string) string { s, _ := rec[k].(string); return s }
+	what := ""
+	switch msg {
+	case "running workflow":
+		what = fmt.Sprintf("workflow %s (%s)", get("WorkflowType"), get("WorkflowID"))
+	case "running activity":
+		what = fmt.Sprintf("activity %s (%s)", get("activity"), get("workflow_id"))
+	default:
+		return ""
+	}
+	who := get("login")
+	if who == "" {
+		who = "nobody"
+	}
+	if ok, _ := rec["verified"].(bool); !ok {
+		who += ", NOT VERIFIED"
+	}
+	text := what + " for " + who
+	if r := get("reason"); r != "" {
+		text += ": " + clip(r, 80)
+	}
+	return text
+}
+
 // noise are the SDK's log attributes that say nothing on a screen of one worker; the log file has them.
-var noise = map[string]bool{"Namespace": true, "TaskQueue": true, "WorkerID": true, "RunID": true, "Attempt": true, "ActivityID": true, "namespace": true, "task_queue": true,
-	"principal": true, "decision": true, "decision_id": true, "run_id": true}
+var noise = map[string]bool{"Namespace": true, "TaskQueue": true, "WorkerID": true, "RunID": true, "Attempt": true, "ActivityID": true, "namespace": true, "task_queue": true}
 
 // readyLine is what `bailiwick dev --json` prints on standard output when everything serves.
 type readyLine struct {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -19,12 +20,15 @@ import (
 // version is set by the build.
 var version = "dev"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// run is the program; its result is the exit code.
-func run(args []string, in io.Reader, out, errs io.Writer) int {
+func main() {
 	ctx, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer release()
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	release()
+	os.Exit(code)
+}
+
+// run is the program; its result is the exit code. It ends early when ctx does.
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := newApp(in, out, errs)
 	root := a.root()
 	root.SetArgs(args)
@@ -35,6 +39,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	a.asJSON = a.asJSON || slices.Contains(args, "--json") // a wrong flag ends the parsing before the parser gets there
 	return a.report(err)
 }
 
