@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -161,7 +162,8 @@ func TestThreat24EndlessBody(t *testing.T) {
 // A cookie that the issuer sets, or that the caller's client holds, is no part of fetching keys; nor is any token.
 func TestFetchesCarryNothing(t *testing.T) {
 	var seen http.Header
-	r := newRig(t)
+	jar := must(cookiejar.New(nil))
+	r := newRig(t, func(c *Config) { c.HTTPClient = &http.Client{Jar: jar} })
 	r.breakKeys(func(w http.ResponseWriter, req *http.Request) {
 		seen = req.Header.Clone()
 		http.SetCookie(w, &http.Cookie{Name: "sid", Value: "1"})
@@ -169,6 +171,9 @@ func TestFetchesCarryNothing(t *testing.T) {
 	})
 	r.accepts(r.user())
 	r.refuses(CodeKeyUnknown, "unknown", sign(object{"alg": "RS256", "kid": "k5"}, r.userClaims(epoch), rsaKeys[0]()))
+	if r.fetches.Load() != 2 {
+		t.Fatalf("%d fetches", r.fetches.Load())
+	}
 	if seen.Get("Cookie") != "" || seen.Get("Authorization") != "" {
 		t.Errorf("the fetch carried %v", seen)
 	}

@@ -56,6 +56,10 @@ func faults(o *org) map[string]http.HandlerFunc {
 		},
 		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/keys", 302) },
 		"redirect to http": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Scheme == "http" {
+				status(200, good)(w, r) // what an eavesdropper could answer
+				return
+			}
 			http.Redirect(w, r, "http://"+r.Host+"/oauth2/default/v1/keys", 302)
 		},
 		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), 302) },

@@ -198,3 +198,36 @@ func TestUnknownKeyWhileIssuerHangs(t *testing.T) {
 		}
 	})
 }
+
+func TestFirstTokenWithAnUnknownKeyCostsOneFetch(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.breakKeys(slow(time.Second, r.org))
+		strange := sign(object{"alg": "RS256", "kid": "k7"}, r.userClaims(r.clock()), rsaKeys[1]())
+		if _, err := r.verify(strange); err == nil || err.Code != CodeKeyUnknown || r.fetches.Load() != 1 {
+			t.Errorf("%v after %d fetches, want token_key_unknown after 1", err, r.fetches.Load())
+		}
+	})
+}
+
+func TestTokenThatExpiresWhileKeysAreWaitedFor(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.breakKeys(slow(2*time.Second, r.org))
+		if _, err := r.verify(r.user("exp", r.clock().Unix()+1)); err == nil || err.Code != CodeExpired {
+			t.Errorf("got %v, want token_expired", err)
+		}
+	})
+}
+
+func TestMovedKeySetIsFoundAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.accepts(r.user())
+		r.breakKeys(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) })
+		r.breakDiscovery(func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, r.issuer, r.issuer+"/v2/keys"))
+		})
+		time.Sleep(10 * time.Minute)
+		if st := r.v.Status()[0]; r.moves.Load() == 0 || st.Error != "" {
+			t.Errorf("%d fetches at the new place, status %+v", r.moves.Load(), st)
+		}
+	})
+}

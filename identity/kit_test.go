@@ -24,6 +24,7 @@ type org struct {
 	discovery atomic.Pointer[http.HandlerFunc] // answers in place of the discovery document
 	fetches   atomic.Int64                     // of the key set
 	lookups   atomic.Int64                     // of the discovery document
+	moves     atomic.Int64                     // of the key set at another path
 }
 
 func buildOrg() *org {
@@ -43,6 +44,10 @@ func buildOrg() *org {
 			(*h)(w, r)
 			return
 		}
+		writeJSON(w, *o.keyset.Load())
+	})
+	mux.HandleFunc("GET /oauth2/default/v2/keys", func(w http.ResponseWriter, r *http.Request) {
+		o.moves.Add(1)
 		writeJSON(w, *o.keyset.Load())
 	})
 	o.Handler = mux
