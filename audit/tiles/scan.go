@@ -35,7 +35,7 @@ func Scan(ctx context.Context, cfg ScanConfig) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		next := cfg.From
 		if cfg.Log != "" {
-			size, err := sealedSize(cfg.Log)
+			size, err := SealedSize(cfg.Log)
 			if err != nil {
 				yield(Record{}, fmt.Errorf("scanning log: %w", err))
 				return
@@ -96,8 +96,8 @@ func yieldEntry(yield func(Record, error) bool, index uint64, raw []byte, sealed
 	return yield(Record{Index: index, Entry: e, Raw: raw, Sealed: sealed}, err)
 }
 
-// sealedSize returns the size that the log's checkpoint states; 0 when there is none yet.
-func sealedSize(dir string) (uint64, error) {
+// SealedSize returns the size that the checkpoint of the log in dir states, unverified; 0 when there is none yet.
+func SealedSize(dir string) (uint64, error) {
 	msg, err := os.ReadFile(filepath.Join(dir, checkpointName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

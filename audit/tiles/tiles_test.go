@@ -81,7 +81,7 @@ func (l *testLog) start(t testing.TB) (stop func() error) {
 
 func (l *testLog) size(t testing.TB) int {
 	t.Helper()
-	n, err := sealedSize(l.log)
+	n, err := SealedSize(l.log)
 	if err != nil {
 		t.Fatal(err)
 	}
