@@ -207,7 +207,9 @@ func TestLineageCannotNameAnotherRun(t *testing.T) {
 		{"the victim's run", attest.Run{Namespace: testNamespace, WorkflowID: "victim", WorkflowType: "payout"}, false},
 		{"own run, no family", attest.Run{Namespace: testNamespace, WorkflowID: testWorkflow, WorkflowType: typeOfLoneActivity}, false},
 		{"own run, victim as root only", attest.Run{Namespace: testNamespace, WorkflowID: testWorkflow, WorkflowType: typeOfLoneActivity, RootWorkflowID: "victim"}, false},
-		{"another namespace", attest.Run{Namespace: "payments", WorkflowID: testWorkflow, WorkflowType: typeOfLoneActivity, ParentWorkflowID: "victim"}, false},
+		{"another namespace", attest.Run{Namespace: "payments", WorkflowID: testWorkflow, WorkflowType: typeOfLoneActivity, ParentNamespace: testNamespace, ParentWorkflowID: "victim"}, false},
+		{"another workflow", attest.Run{Namespace: testNamespace, WorkflowID: "w2", WorkflowType: typeOfLoneActivity, ParentWorkflowID: "victim"}, false},
+		{"another type", attest.Run{Namespace: testNamespace, WorkflowID: testWorkflow, WorkflowType: "payout", ParentWorkflowID: "victim"}, false},
 		// The limit of what a claim can be held against: docs/attestation.md, "A worker lies".
 		{"own run, victim as parent", attest.Run{Namespace: testNamespace, WorkflowID: testWorkflow, WorkflowType: typeOfLoneActivity, ParentWorkflowID: "victim"}, true},
 	} {
