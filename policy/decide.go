@@ -7,6 +7,8 @@ import (
 
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
 // CodeObligation says that a permit matched but asks for something that the call did not bring, such as a reason.
@@ -117,6 +119,16 @@ func (s *set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string)
 	}
 }
 
+// hint says how a principal gets a role that it lacks: people by a group, services by their entry.
+func (s *set) hint(want roleGrant, c *identity.Claims) string {
+	if c.Kind != identity.Client {
+		if group := s.roles.groupFor(want, c.Issuer); group != "" {
+			return "ask for the group " + group
+		}
+	}
+	return "ask whoever edits " + RolesFile + " for it"
+}
+
 // suggest finds the least role that would have allowed the request, by asking the policies themselves.
 func (s *set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *Request) {
 	place, scope := req.Resource.Namespace, req.Resource.Namespace
@@ -126,7 +138,7 @@ func (s *set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *R
 	for _, role := range leastFirst {
 		more := s.newPrincipal(p.claims, p.holdings.with(roleGrant{scope, role}))
 		if allow, diagnostic := s.evaluate(a, more, t, req); allow && len(diagnostic.Errors) == 0 {
-			d.Missing = string(role) + " in " + place
+			d.Missing, d.Hint = string(role)+" in "+place, s.hint(roleGrant{scope, role}, p.claims)
 			break
 		}
 	}

@@ -363,7 +363,7 @@ func TestDecisionJSON(t *testing.T) {
 	d := starter(t).Decide(ask(erin, "StartWorkflowExecution", "payments", ""))
 	d.PolicyDigest = "d"
 	got, err := json.Marshal(d)
-	want := `{"allow":false,"code":"no_permission","reasons":["StartWorkflowExecution needs write in payments; this principal has no role there"],"missing":"write in payments","policy_digest":"d"}`
+	want := `{"allow":false,"code":"no_permission","reasons":["StartWorkflowExecution needs write in payments; this principal has no role there"],"missing":"write in payments","hint":"ask for the group temporal:payments:write","policy_digest":"d"}`
 	if err != nil || string(got) != want {
 		t.Errorf("got %s %v", got, err)
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,6 +57,7 @@ type rolemap struct {
 // pattern gives a role to the members of every group whose whole name matches.
 type pattern struct {
 	issuer string // empty: any trusted issuer
+	text   string // as roles.yaml writes it
 	expr   *regexp.Regexp
 	role   Role // empty: the name says it
 }
@@ -107,6 +109,23 @@ func (m *rolemap) resolve(c *identity.Claims) holdings {
 		h.in[role] = slices.Compact(names)
 	}
 	return h
+}
+
+// groupFor names a group whose members hold the role, for telling people what to ask for; "" if no group gives it.
+func (m *rolemap) groupFor(want roleGrant, issuer string) string {
+	for _, p := range m.patterns {
+		if want.namespace != everyNamespace && (p.issuer == "" || p.issuer == issuer) && (p.role == "" || p.role == want.role) {
+			return strings.NewReplacer("{namespace}", want.namespace, "{role}", string(want.role)).Replace(p.text)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.groups)) {
+		for _, e := range m.groups[name] {
+			if (e.issuer == "" || e.issuer == issuer) && slices.Contains(e.grants, want) {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 func (h *holdings) addAll(entries []entry, issuer string) {

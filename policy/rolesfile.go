@@ -111,7 +111,7 @@ func (r *rolesReader) pattern(m *rolemap, n *yaml.Node) {
 		r.report(text.Line, `such as "temporal:{namespace}:{role}"`, "%s", wrong)
 		return
 	}
-	p.expr = expr
+	p.text, p.expr = value, expr
 	m.patterns = append(m.patterns, p)
 }
 
