@@ -26,7 +26,7 @@ func TestErrorsForPeopleAndPrograms(t *testing.T) {
 		{"not logged in", stranger, []string{"whoami"}, 3, "not_logged_in", []string{"bailiwick login"}},
 		{"no environment", nowhere, []string{"login"}, 1, "", []string{"bailiwick dev"}},
 		{"read only", alice, []string{"run", "start", "deploy", "--namespace", "payments"}, 3, "no_permission", []string{"write in payments", "temporal:payments:write"}},
-		{"other namespace", dave, []string{"run", "start", "deploy", "--namespace", "deploy"}, 3, "no_permission", []string{"write in deploy"}},
+		{"forbidden", dave, []string{"run", "start", "deploy", "--namespace", "deploy"}, 3, "forbidden", []string{"Contractors may look but not change anything"}},
 		{"no groups", erin, []string{"run", "list", "--namespace", "deploy"}, 3, "no_permission", []string{"read in deploy"}},
 		{"unknown namespace", alice, []string{"run", "start", "deploy", "--namespace", "nowhere"}, 0, "", []string{"nowhere"}},
 		{"unknown workflow", alice, []string{"run", "show", "no-such-run", "--namespace", "deploy"}, 1, "", []string{"no-such-run"}},

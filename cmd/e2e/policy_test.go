@@ -82,7 +82,7 @@ when { resource is Workflow && resource has type && resource.type == "e2e-banned
 			}
 		})
 	}
-	write("// mended: the ban is lifted\n")
+	write("@id(\"e2e-mended\")\npermit (principal, action == Action::\"StartWorkflowExecution\", resource) when { false };\n")
 	eventually(t, "the mended policy takes over", func() string {
 		if r := try("policy-after-" + time.Now().Format("150405.000")); r.code != 0 {
 			return r.String()

@@ -29,11 +29,11 @@ type registry struct {
 // add notes a secret. Of one that is long it notes three pieces, because a database may split it over pages; of a JWT three pieces of the
 // signature, without which it is no credential.
 func (r *registry) add(name, value string) {
-	if value == "" {
-		return
-	}
 	if parts := strings.Split(value, "."); len(parts) == 3 {
 		value, name = parts[2], name+"'s signature"
+	}
+	if len(value) < 16 { // a bad token without a signature: no secret, and too short to be searched for
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

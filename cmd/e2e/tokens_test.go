@@ -80,7 +80,7 @@ func TestBadTokens(t *testing.T) {
 		{"garbage", "not-a-token", "token_opaque token_malformed", ""},
 		{"three dots of garbage", "a.b.c", "token_opaque token_malformed", ""},
 		{"expired", f.sign(t, f.key, f.header(nil), claims(expired)), "token_expired", "bailiwick login"},
-		{"another audience", f.sign(t, f.key, f.header(nil), claims(map[string]any{"aud": "api://elsewhere"})), "token_audience", "api://temporal"},
+		{"another audience", f.sign(t, f.key, f.header(nil), claims(map[string]any{"aud": "api://elsewhere"})), "token_audience", "api://elsewhere"},
 		{"two audiences", f.sign(t, f.key, f.header(nil), claims(map[string]any{"aud": []string{"api://temporal", "api://elsewhere"}})), "token_audience", ""},
 		{"another issuer", f.sign(t, f.key, f.header(nil), claims(map[string]any{"iss": "https://evil.example/oauth2/default"})), "token_issuer", ""},
 		{"issuer with a slash", f.sign(t, f.key, f.header(nil), claims(map[string]any{"iss": f.issuer + "/"})), "token_issuer", ""},
