@@ -1,7 +1,7 @@
-// Package audit keeps the record: entries, the journal that makes them durable, and the offline verifier.
+// Package audit keeps the record: entries, the journal that makes them durable, and its reader.
 //
-// It owns the entry's format, the fsynced journal (one writer, the gate's process), and checking a sealed log. Sealing into Merkle
-// tiles is package tiles, which runs in the control plane. It refuses to know tokens, policy engines and Temporal.
+// It owns the entry's format and the fsynced journal (one writer, the gate's process; readers in any). Sealing into Merkle tiles and
+// verifying them offline is package tiles, which runs in the control plane. It refuses to know tokens, policy engines and Temporal.
 package audit
 
 import (

@@ -28,6 +28,11 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 
 // Reader reads a journal from front to back, beside its writer if there is one. It returns acknowledged entries only (see the
 // mark); in a copy that has no mark, every whole one. A Reader is for one goroutine.
+//
+// What it returns can include an entry whose Append failed or never returned: when the writer ended before it had cut the failed
+// write away, and the entry was whole on disk, the next writer keeps and acknowledges it. So an entry says that a call was decided,
+// and its caller may have been refused for want of a confirmed record; the reverse, a call let through without its entry, is not
+// possible. An entry once returned stays at its number, unless the disk loses it (KindLost).
 type Reader struct {
 	dir  string
 	from uint64 // entries before it are passed over
