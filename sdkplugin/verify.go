@@ -69,7 +69,7 @@ func workflowRun(ctx workflow.Context) attest.Run {
 // activityRun gathers what Temporal and, where that does not suffice, the workflow's worker say about an activity's run. Temporal does not
 // tell an activity of its run's parent, root, chain and schedule; the lineage field does.
 func activityRun(info activity.Info, header map[string]*commonpb.Payload) attest.Run {
-	r := attest.Run{Namespace: info.WorkflowNamespace, WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID}
+	r := attest.Run{Namespace: info.Namespace, WorkflowID: info.WorkflowExecution.ID, RunID: info.WorkflowExecution.RunID}
 	if info.WorkflowType != nil {
 		r.WorkflowType = info.WorkflowType.Name
 	}
