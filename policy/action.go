@@ -30,7 +30,17 @@ const (
 // AdminAction stands for every method of Temporal's AdminService.
 const AdminAction = "Admin"
 
-// Action is one API method as policies see it.
+// Acts that are not methods of their own: commands that a worker sends inside RespondWorkflowTaskCompleted and that act on the
+// worker's own namespace, and requests that reach a namespace by a Nexus endpoint over HTTP.
+const (
+	CommandStartChild     = "Command.StartChildWorkflowExecution"
+	CommandSignal         = "Command.SignalExternalWorkflowExecution"
+	CommandRequestCancel  = "Command.RequestCancelExternalWorkflowExecution"
+	CommandNexusOperation = "Command.ScheduleNexusOperation"
+	NexusDispatch         = "Nexus.Dispatch"
+)
+
+// Action is one API method as policies see it, or an act inside one.
 type Action struct {
 	Name     string
 	Access   Access
@@ -39,7 +49,8 @@ type Action struct {
 }
 
 // LookupAction finds an action by its name: a WorkflowService method by its short name ("StartWorkflowExecution"), an
-// OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin".
+// OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin", a worker's command as
+// "Command.StartChildWorkflowExecution", a request to a Nexus endpoint as "Nexus.Dispatch".
 func LookupAction(name string) (Action, bool) {
 	table := sortedActions()
 	i, ok := slices.BinarySearchFunc(table, name, func(a Action, name string) int { return strings.Compare(a.Name, name) })

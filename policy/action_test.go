@@ -26,6 +26,9 @@ func apiMethods() map[string]protoreflect.MethodDescriptor {
 	return all
 }
 
+// innerActs are the actions that are no methods of their own.
+var innerActs = []string{AdminAction, NexusDispatch, CommandStartChild, CommandSignal, CommandRequestCancel, CommandNexusOperation}
+
 func TestActionTableIsTheAPI(t *testing.T) {
 	methods := apiMethods()
 	if len(methods) < 130 {
@@ -37,7 +40,7 @@ func TestActionTableIsTheAPI(t *testing.T) {
 			t.Errorf("%s is in the table twice", a.Name)
 		}
 		seen[a.Name] = true
-		if methods[a.Name] == nil && a.Name != AdminAction {
+		if methods[a.Name] == nil && !slices.Contains(innerActs, a.Name) {
 			t.Errorf("%s is in the table but not in the API", a.Name)
 		}
 	}

@@ -41,7 +41,7 @@ var actionTable = []struct {
 		SetCurrentDeployment SetWorkerDeploymentCurrentVersion SetWorkerDeploymentManager SetWorkerDeploymentRampingVersion
 		StartActivityExecution StartBatchOperation StartNexusOperationExecution StopBatchOperation TerminateActivityExecution
 		TerminateNexusOperationExecution UpdateWorkerConfig UpdateWorkerDeploymentVersionComputeConfig
-		UpdateWorkerDeploymentVersionMetadata`},
+		UpdateWorkerDeploymentVersionMetadata ` + NexusDispatch},
 	{Operate, ScopeWorkflow, mutates, `
 		DeleteWorkflowExecution PauseActivity PauseActivityExecution PauseWorkflowExecution RequestCancelWorkflowExecution
 		ResetActivity ResetActivityExecution ResetWorkflowExecution SignalWithStartWorkflowExecution SignalWorkflowExecution
@@ -61,6 +61,8 @@ var actionTable = []struct {
 		RespondNexusTaskFailed RespondQueryTaskCompleted RespondWorkflowTaskCompleted RespondWorkflowTaskFailed ShutdownWorker`},
 	{Work, ScopeWorkflow, mutates, `
 		ResetStickyTaskQueue RespondActivityTaskCanceledById RespondActivityTaskCompletedById RespondActivityTaskFailedById`},
+	// Commands come as part of a worker's answer. The workflow is the one that the command acts on.
+	{Work, ScopeWorkflow, mutates, CommandStartChild + " " + CommandSignal + " " + CommandRequestCancel + " " + CommandNexusOperation},
 
 	{Administer, ScopeNamespace, mutates, `
 		DeprecateNamespace UpdateNamespace Operator.AddSearchAttributes Operator.DeleteNamespace Operator.RemoveSearchAttributes`},

@@ -106,7 +106,7 @@ func BenchmarkDecideUnindexed(b *testing.B) {
 }
 
 // evaluateAll hands Cedar every policy as it was written, with a request that has everything in it.
-func evaluateAll(s *set, all cedar.PolicyIterator, a *actionInfo, req *Request) (cedar.Decision, cedar.Diagnostic) {
+func evaluateAll(s *Set, all cedar.PolicyIterator, a *actionInfo, req *Request) (cedar.Decision, cedar.Diagnostic) {
 	p := s.principal(req.Principal)
 	t := s.target(a.Scope, &req.Resource)
 	ask := &entities{set: s, principal: p, target: t, resource: &req.Resource, looks: looksAll}

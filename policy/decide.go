@@ -11,11 +11,8 @@ import (
 	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
-// CodeObligation says that a permit matched but asks for something that the call did not bring, such as a reason.
-const CodeObligation Code = "obligation_unmet"
-
 // decide answers one request. Every path that can't be sure ends in a denial.
-func (s *set) decide(req *Request) (d Decision) {
+func (s *Set) decide(req *Request) (d Decision) {
 	d.PolicyDigest = s.digest
 	defer func() {
 		if r := recover(); r != nil {
@@ -59,11 +56,11 @@ func (s *set) decide(req *Request) (d Decision) {
 	return d
 }
 
-func (s *set) deny(code Code, reason string) Decision {
+func (s *Set) deny(code Code, reason string) Decision {
 	return Decision{Code: code, Reasons: []string{reason}, PolicyDigest: s.digest}
 }
 
-func (s *set) evaluate(a *actionInfo, p *principal, t target, req *Request) (bool, cedar.Diagnostic) {
+func (s *Set) evaluate(a *actionInfo, p *principal, t target, req *Request) (bool, cedar.Diagnostic) {
 	var room [8][]*rule
 	found := candidates{groups: room[:0]}
 	keys := t.ns.inKeys
@@ -86,7 +83,7 @@ func (s *set) evaluate(a *actionInfo, p *principal, t target, req *Request) (boo
 }
 
 // broken denies because a policy failed while it was evaluated. Cedar skips such a policy; if it was a forbid, skipping would allow.
-func (s *set) broken(diagnostic cedar.Diagnostic) Decision {
+func (s *Set) broken(diagnostic cedar.Diagnostic) Decision {
 	d := Decision{Code: CodePolicyError, PolicyDigest: s.digest}
 	for _, e := range diagnostic.Errors {
 		d.Policies = append(d.Policies, string(e.PolicyID))
@@ -100,7 +97,7 @@ func (s *set) broken(diagnostic cedar.Diagnostic) Decision {
 }
 
 // explain names the policies that determined the outcome and passes on their annotations.
-func (s *set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string) {
+func (s *Set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string) {
 	d.Policies = make([]string, 0, len(diagnostic.Reasons))
 	for _, reason := range diagnostic.Reasons {
 		d.Policies = append(d.Policies, string(reason.PolicyID))
@@ -120,7 +117,7 @@ func (s *set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string)
 }
 
 // hint says how a principal gets a role that it lacks: people by a group, services by their entry.
-func (s *set) hint(want roleGrant, c *identity.Claims) string {
+func (s *Set) hint(want roleGrant, c *identity.Claims) string {
 	if c.Kind != identity.Client {
 		if group := s.roles.groupFor(want, c.Issuer); group != "" {
 			return "ask for the group " + group
@@ -130,7 +127,7 @@ func (s *set) hint(want roleGrant, c *identity.Claims) string {
 }
 
 // suggest finds the least role that would have allowed the request, by asking the policies themselves.
-func (s *set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *Request) {
+func (s *Set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *Request) {
 	place, scope := req.Resource.Namespace, req.Resource.Namespace
 	if a.Scope == ScopeCluster || place == "" {
 		place, scope = "every namespace", everyNamespace

@@ -34,7 +34,7 @@ type Status struct {
 type Engine struct {
 	dir     string
 	options Options
-	current atomic.Pointer[set] // swapped whole
+	current atomic.Pointer[Set] // swapped whole
 
 	reloading sync.Mutex // one reload at a time: held while reading, compiling, swapping and telling OnChange
 
@@ -72,6 +72,12 @@ func Open(dir string, o Options) (*Engine, error) {
 // Decide answers one request from the set in force. It never fails: what can't be decided is denied with CodePolicyError.
 // What the principal's claims hold is remembered by their address, so that claims must not be changed after their first use.
 func (e *Engine) Decide(req Request) Decision { return e.current.Load().decide(&req) }
+
+// Needs reports whether some policy that could apply to the action in the namespace looks at what a call about an existing run does
+// not tell: its workflow type, task queue or search attributes. If so, the caller should find them out before it asks.
+func (e *Engine) Needs(action, namespace string) bool {
+	return e.current.Load().needs(action, namespace)
+}
 
 // NamespacesFor lists, sorted, the namespaces in which the claims hold any role by roles.yaml. all reports a role in every
 // namespace; visible then holds only those that are named besides.
@@ -141,7 +147,7 @@ func (e *Engine) apply(ctx context.Context, src *source, err error) error {
 		}
 		return nil
 	}
-	var s *set
+	var s *Set
 	if err == nil {
 		var problems []Problem
 		if s, problems = compile(src); s == nil {

@@ -3,6 +3,7 @@ package policy
 import (
 	"iter"
 	"slices"
+	"strings"
 
 	cedar "github.com/cedar-policy/cedar-go"
 	publicast "github.com/cedar-policy/cedar-go/ast"
@@ -28,11 +29,18 @@ type actionInfo struct {
 	Action
 	uid   types.EntityUID
 	filed []*byResource
+
+	// What the policies about this action look at, for any namespace and for those that a policy's scope names.
+	looks   looks
+	looksIn map[string]looks
 }
 
 type byResource struct {
 	any   *byPrincipal
 	named map[int32]*byPrincipal
+
+	looks   looks
+	looksIn map[string]looks
 }
 
 type byPrincipal struct {
@@ -66,6 +74,13 @@ func newIndex(rules []*rule) *index {
 		for _, key := range []string{a.Name, string(a.Access), ""} {
 			if node := ix.actions[types.String(key)]; node != nil {
 				info.filed = append(info.filed, node)
+				info.looks |= node.looks
+				for namespace, seen := range node.looksIn {
+					if info.looksIn == nil {
+						info.looksIn = map[string]looks{}
+					}
+					info.looksIn[namespace] |= seen
+				}
 			}
 		}
 		ix.methods[a.Name] = info
@@ -76,8 +91,13 @@ func newIndex(rules []*rule) *index {
 func (ix *index) file(r *rule, key types.String, tree *ast.Policy) {
 	node := ix.actions[key]
 	if node == nil {
-		node = &byResource{any: &byPrincipal{}, named: map[int32]*byPrincipal{}}
+		node = &byResource{any: &byPrincipal{}, named: map[int32]*byPrincipal{}, looksIn: map[string]looks{}}
 		ix.actions[key] = node
+	}
+	if namespace, ok := scopeNamespace(tree.Resource); ok {
+		node.looksIn[namespace] |= r.looks
+	} else {
+		node.looks |= r.looks
 	}
 	leaf := node.any
 	if uid, ok := scopeEntity(tree.Resource); ok {
@@ -149,6 +169,16 @@ func scopeEntity(scope ast.IsScopeNode) (types.EntityUID, bool) {
 	return types.EntityUID{}, false
 }
 
+// scopeNamespace returns the namespace that a resource scope stays in, if it names one.
+func scopeNamespace(scope ast.IsScopeNode) (string, bool) {
+	uid, ok := scopeEntity(scope)
+	if !ok || uid.Type == typeCluster {
+		return "", false
+	}
+	namespace, _, _ := strings.Cut(string(uid.ID), "/")
+	return namespace, true
+}
+
 // withoutAction compiles the policy for use behind the index, which has already settled its action scope.
 func withoutAction(tree *ast.Policy) *cedar.Policy {
 	rest := *tree
@@ -216,4 +246,13 @@ func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 			}
 		}
 	}
+}
+
+// needs reports whether a policy about the action in the namespace looks at what only the run can tell.
+func (s *Set) needs(action, namespace string) bool {
+	a := s.index.methods[action]
+	if a == nil {
+		return false
+	}
+	return (a.looks|a.looksIn[namespace])&looksOnRun != 0
 }

@@ -46,7 +46,7 @@ var ruleID = regexp.MustCompile(`\A[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\z`)
 var annotations = []string{"id", "reason", "obligation", "description", "owner"}
 
 // compile turns a reading of a directory into something that can decide. It returns a nil set if there is any problem.
-func compile(src *source) (*set, []Problem) {
+func compile(src *source) (*Set, []Problem) {
 	checker, err := newTypechecker()
 	if err != nil {
 		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}

@@ -29,10 +29,17 @@ const (
 	looksTaskQueue
 	looksName
 	looksWorkflowID
+	looksQueue
+	looksSearchAttributes
+	looksCron
+	looksVersioning
 
 	looksNowhere looks = 0
 	looksAll     looks = 1<<iota - 1
 	looksContext looks = looksID - 1
+
+	// looksOnRun are the attributes that a run has and a call about it does not tell.
+	looksOnRun = looksType | looksTaskQueue | looksQueue | looksSearchAttributes
 )
 
 // looksAt maps the attribute's name to its bit. One name has one bit, wherever the attribute is: a bit too many costs only time.
@@ -77,6 +84,14 @@ func looksAt(name types.String) looks {
 		return looksName
 	case "workflow_id":
 		return looksWorkflowID
+	case "queue":
+		return looksQueue
+	case "search_attributes":
+		return looksSearchAttributes
+	case "cron":
+		return looksCron
+	case "versioning":
+		return looksVersioning
 	}
 	return looksNowhere
 }

@@ -23,6 +23,15 @@ type Resource struct {
 	Query        string `json:"query,omitempty"`
 	ScheduleID   string `json:"schedule_id,omitempty"`
 	Endpoint     string `json:"endpoint,omitempty"`
+
+	// What the caller sets with a start, or what the run that the call is about has.
+	Cron             string   `json:"cron,omitempty"`              // cron expression of the start
+	SearchAttributes []string `json:"search_attributes,omitempty"` // "Name" for each, and "Name=value" for text, keyword, bool and int values
+	Versioning       string   `json:"versioning,omitempty"`        // the versioning override: "auto_upgrade", or "pinned:" and the version
+
+	// Unresolved says that the call acts on runs which it does not describe: a batch chosen by a query, a patch of a schedule. Every
+	// field above that is empty is then unknown, not absent, and a decision that depends on it is a denial with CodeUnresolved.
+	Unresolved bool `json:"unresolved,omitempty"`
 }
 
 // Context is the circumstances of a call, as the gate saw them.
@@ -50,6 +59,9 @@ const (
 	CodeForbidden    Code = "forbidden"     // a forbid policy matched
 	CodePolicyError  Code = "policy_error"  // a matching policy could not be evaluated: denied
 	CodeUnknown      Code = "unknown_action"
+	CodeObligation   Code = "obligation_unmet" // a permit matched but asks for something that the call did not bring, such as a reason
+	CodeUnresolved   Code = "unresolved"       // it depends on a workflow's type or attributes, which this call does not tell
+	CodeStale        Code = "policy_stale"     // the policy bundle in force has expired and no newer one came: everything is denied
 )
 
 // Decision is a value: a denial is not an error.

@@ -29,7 +29,7 @@ func invalidClaims(c *identity.Claims) string {
 	return ""
 }
 
-func (s *set) newPrincipal(c *identity.Claims, h holdings) *principal {
+func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
 	p := &principal{claims: c, holdings: h}
 	uid := types.NewEntityUID(typeUser, types.String(c.Issuer+"|"+c.ID))
 	if c.Kind == identity.Client {
@@ -52,6 +52,14 @@ func (s *set) newPrincipal(c *identity.Claims, h holdings) *principal {
 		}
 		attributes[types.String(role)] = types.NewSet(names...)
 	}
+	confined, queues := make([]types.Value, 0, len(h.queues)), []types.Value{}
+	for namespace, names := range h.queues {
+		confined = append(confined, types.NewEntityUID(typeNamespace, types.String(namespace)))
+		for _, name := range names {
+			queues = append(queues, types.NewEntityUID(typeTaskQueue, types.String(namespace+"/"+name)))
+		}
+	}
+	attributes["confined"], attributes["queues"] = types.NewSet(confined...), types.NewSet(queues...)
 	everywhere := make([]types.Value, len(h.everywhere))
 	for i, role := range h.everywhere {
 		everywhere[i] = types.String(role)

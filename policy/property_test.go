@@ -65,7 +65,7 @@ func (d dice) request() Request {
 	return r
 }
 
-func (d dice) set(t *testing.T, n int) (*set, []string) {
+func (d dice) set(t *testing.T, n int) (*Set, []string) {
 	texts := make([]string, n)
 	for i := range texts {
 		texts[i] = d.policy(i, d.of("permit", "permit", "permit", "forbid"))
@@ -74,7 +74,7 @@ func (d dice) set(t *testing.T, n int) (*set, []string) {
 }
 
 // unchecked makes a set without the type check.
-func unchecked(t testing.TB, texts []string) *set {
+func unchecked(t testing.TB, texts []string) *Set {
 	t.Helper()
 	roles, problems := parseRoles([]byte("version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\n"))
 	if len(problems) > 0 {

@@ -18,7 +18,7 @@ type namespace struct {
 	inKeys []int32 // index keys of the namespace and the cluster
 }
 
-func (s *set) newNamespace(name string) *namespace {
+func (s *Set) newNamespace(name string) *namespace {
 	n := &namespace{uid: types.NewEntityUID(typeNamespace, types.String(name))}
 	n.inIt = types.NewEntityUIDSet(n.uid)
 	n.bare = types.NewRecord(types.RecordMap{"namespace": n.uid})
@@ -39,7 +39,7 @@ type target struct {
 
 // target names the entity that the action acts on. Workflows, task queues and schedules are "NAMESPACE/ID", which has one reading
 // because a namespace has no slash.
-func (s *set) target(scope Scope, r *Resource) target {
+func (s *Set) target(scope Scope, r *Resource) target {
 	if scope == ScopeCluster {
 		return target{clusterUID, s.namespaces.get("", s.newNamespace)}
 	}
@@ -57,7 +57,7 @@ func (s *set) target(scope Scope, r *Resource) target {
 
 // entities gives Cedar the entities of one request as it asks for them. It makes no promise beyond that request.
 type entities struct {
-	set       *set
+	set       *Set
 	principal *principal
 	target    target
 	resource  *Resource
@@ -115,12 +115,24 @@ func (e *entities) build() types.Entity {
 		return entity
 	}
 	attributes := types.RecordMap{"namespace": e.target.ns.uid}
+	r := e.resource
 	add := func(bit looks, name types.String, value string, always bool) {
 		if e.looks&bit != 0 && (always || value != "") {
 			attributes[name] = types.String(value)
 		}
 	}
-	r := e.resource
+	if e.looks&looksQueue != 0 && r.TaskQueue != "" {
+		attributes["queue"] = types.NewEntityUID(typeTaskQueue, types.String(r.Namespace+"/"+r.TaskQueue))
+	}
+	if e.looks&looksSearchAttributes != 0 {
+		named := make([]types.Value, len(r.SearchAttributes))
+		for i, a := range r.SearchAttributes {
+			named[i] = types.String(a)
+		}
+		attributes["search_attributes"] = types.NewSet(named...)
+	}
+	add(looksCron, "cron", r.Cron, false)
+	add(looksVersioning, "versioning", r.Versioning, false)
 	switch e.target.uid.Type {
 	case typeWorkflow:
 		add(looksID, "id", r.WorkflowID, true)
@@ -128,6 +140,7 @@ func (e *entities) build() types.Entity {
 		add(looksType, "type", r.WorkflowType, false)
 		add(looksTaskQueue, "task_queue", r.TaskQueue, false)
 	case typeTaskQueue:
+		attributes = types.RecordMap{"namespace": e.target.ns.uid}
 		add(looksName, "name", r.TaskQueue, true)
 	case typeSchedule:
 		add(looksID, "id", r.ScheduleID, true)

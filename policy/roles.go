@@ -67,6 +67,7 @@ type entry struct {
 	issuer string // empty: any trusted issuer
 	agent  bool   // clients only: an AI agent runs it
 	grants []roleGrant
+	queues []string // clients only: the task queues that a worker role is confined to; empty: any
 }
 
 type roleGrant struct {
@@ -78,12 +79,14 @@ type roleGrant struct {
 type holdings struct {
 	in         map[Role][]string // sorted, unique namespaces
 	everywhere []Role
+	queues     map[string][]string // namespace → task queues, where the worker role is confined to some
 	agent      bool
 }
 
 // resolve works out what the claims hold. Group names are compared byte by byte: no case folding, trimming or normalisation.
 func (m *rolemap) resolve(c *identity.Claims) holdings {
 	h := holdings{in: map[Role][]string{}}
+	free := map[string]bool{} // namespaces with the worker role on any task queue
 	for _, group := range c.Groups {
 		for _, p := range m.patterns {
 			if p.issuer != "" && p.issuer != c.Issuer {
@@ -91,9 +94,10 @@ func (m *rolemap) resolve(c *identity.Claims) holdings {
 			}
 			if g, ok := p.match(group); ok {
 				h.add(g)
+				free[g.namespace] = free[g.namespace] || g.role == RoleWorker
 			}
 		}
-		h.addAll(m.groups[group], c.Issuer)
+		h.addAll(m.groups[group], c.Issuer, free)
 	}
 	// A person who acts through a client never inherits the client's roles; the agent mark holds for both.
 	for _, e := range m.clients[c.ClientID] {
@@ -102,7 +106,12 @@ func (m *rolemap) resolve(c *identity.Claims) holdings {
 		}
 	}
 	if c.Kind == identity.Client {
-		h.addAll(m.clients[c.ID], c.Issuer)
+		h.addAll(m.clients[c.ID], c.Issuer, free)
+	}
+	for namespace := range h.queues {
+		if free[namespace] || free[everyNamespace] {
+			delete(h.queues, namespace) // the wider role wins, as with every other
+		}
 	}
 	for role, names := range h.in {
 		slices.Sort(names)
@@ -128,13 +137,24 @@ func (m *rolemap) groupFor(want roleGrant, issuer string) string {
 	return ""
 }
 
-func (h *holdings) addAll(entries []entry, issuer string) {
+func (h *holdings) addAll(entries []entry, issuer string, free map[string]bool) {
 	for _, e := range entries {
 		if e.issuer != "" && e.issuer != issuer {
 			continue
 		}
 		for _, g := range e.grants {
 			h.add(g)
+			if g.role != RoleWorker {
+				continue
+			}
+			if len(e.queues) == 0 {
+				free[g.namespace] = true
+				continue
+			}
+			if h.queues == nil {
+				h.queues = map[string][]string{}
+			}
+			h.queues[g.namespace] = append(h.queues[g.namespace], e.queues...)
 		}
 	}
 }
@@ -149,11 +169,17 @@ func (h *holdings) add(g roleGrant) {
 
 // with returns a copy that also holds one more role: what the principal would be if someone gave it to them.
 func (h holdings) with(g roleGrant) holdings {
-	more := holdings{in: map[Role][]string{}, everywhere: slices.Clone(h.everywhere), agent: h.agent}
+	more := holdings{in: map[Role][]string{}, everywhere: slices.Clone(h.everywhere), queues: maps.Clone(h.queues), agent: h.agent}
 	for role, names := range h.in {
 		more.in[role] = slices.Clone(names)
 	}
 	more.add(g)
+	if g.role == RoleWorker { // on any queue
+		delete(more.queues, g.namespace)
+		if g.namespace == everyNamespace {
+			more.queues = nil
+		}
+	}
 	return more
 }
 

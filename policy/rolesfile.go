@@ -126,9 +126,14 @@ func (r *rolesReader) named(into map[string][]entry, key string, n *yaml.Node) {
 		"roles":  func(n *yaml.Node) { roles = n },
 	}
 	what := "a group"
+	var queues *yaml.Node
 	if key == "id" {
 		what = "a client"
 		fields["agent"] = func(n *yaml.Node) { e.agent = r.boolean(n, "agent") }
+		fields["task_queues"] = func(n *yaml.Node) {
+			queues = n
+			r.each(n, "task_queues", func(n *yaml.Node) { e.queues = append(e.queues, r.text(n, "a task queue")) })
+		}
 		fields["note"] = func(n *yaml.Node) { r.text(n, "note") }
 	}
 	before := len(r.problems)
@@ -143,7 +148,27 @@ func (r *rolesReader) named(into map[string][]entry, key string, n *yaml.Node) {
 	} else {
 		r.grants(&e, roles)
 	}
+	if queues != nil {
+		r.confine(&e, queues)
+	}
 	into[name] = append(into[name], e)
+}
+
+// confine checks task_queues, which would open more than its author meant if it were passed over.
+func (r *rolesReader) confine(e *entry, n *yaml.Node) {
+	if len(e.queues) == 0 {
+		r.report(n.Line, "name the task queues, or remove the line to allow any", "task_queues names none")
+	}
+	worker := false
+	for _, g := range e.grants {
+		worker = worker || g.role == RoleWorker
+		if g.role == RoleWorker && g.namespace == everyNamespace {
+			r.report(n.Line, "name the namespaces that these task queues are in", `task_queues can't go with the role worker in "*"`)
+		}
+	}
+	if !worker {
+		r.report(n.Line, "give it the role worker, or remove the line", "task_queues says nothing without the role worker")
+	}
 }
 
 // grants reads "NAMESPACE: ROLE" or "NAMESPACE: [ROLE, ROLE]" lines.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -9,9 +10,9 @@ import (
 	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
-// set is one loaded policy directory. It never changes after newSet; a reload makes another and swaps the pointer, so that no
-// request sees half of one.
-type set struct {
+// Set is one loaded policy directory. It never changes after newSet; a reload makes another and swaps the pointer, so that no
+// request sees half of one. Its methods may be called at the same time.
+type Set struct {
 	digest   string
 	files    []string
 	loaded   time.Time
@@ -30,12 +31,12 @@ const (
 	namespaceSlots = 1 << 10
 )
 
-func newSet(rules []*rule, roles *rolemap) (*set, error) {
+func newSet(rules []*rule, roles *rolemap) (*Set, error) {
 	schema, err := loadSchema()
 	if err != nil {
 		return nil, err
 	}
-	s := &set{
+	s := &Set{
 		policies:   make(map[types.PolicyID]*rule, len(rules)),
 		roles:      roles,
 		index:      newIndex(rules),
@@ -52,14 +53,39 @@ func newSet(rules []*rule, roles *rolemap) (*set, error) {
 	return s, nil
 }
 
+// LoadSet reads a policy directory. What is wrong inside it is a *LoadError, which names every problem.
+func LoadSet(dir string) (*Set, error) {
+	src, err := readSource(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, problems := compile(src)
+	if s == nil {
+		return nil, fmt.Errorf("loading policies from %s: %w", dir, &LoadError{problems})
+	}
+	return s, nil
+}
+
+// Decide answers one request, as Engine.Decide does.
+func (s *Set) Decide(req Request) Decision { return s.decide(&req) }
+
+// Digest is the SHA-256 (hex) that decisions carry.
+func (s *Set) Digest() string { return s.digest }
+
+// Files lists the names of the files that the set was read from.
+func (s *Set) Files() []string { return slices.Clone(s.files) }
+
+// Expanded returns the mapping of roles.yaml as readable Cedar, followed by the policies.
+func (s *Set) Expanded() string { return "" }
+
 // principal returns what is known of the claims, from the cache if they were seen before. Claims are compared by address: a
 // verifier hands the same ones out for the same token, and nobody may change them.
-func (s *set) principal(c *identity.Claims) *principal {
+func (s *Set) principal(c *identity.Claims) *principal {
 	return s.principals.get(c, func(c *identity.Claims) *principal { return s.newPrincipal(c, s.roles.resolve(c)) })
 }
 
 // namespacesFor lists the namespaces in which the claims hold any role; all reports a role in every namespace.
-func (s *set) namespacesFor(c *identity.Claims) (visible []string, all bool) {
+func (s *Set) namespacesFor(c *identity.Claims) (visible []string, all bool) {
 	h := s.principal(c).holdings
 	for _, names := range h.in {
 		visible = append(visible, names...)
