@@ -31,13 +31,13 @@ const (
 const AdminAction = "Admin"
 
 // Acts that are not methods of their own: commands that a worker sends inside RespondWorkflowTaskCompleted and that act on the
-// worker's own namespace, and requests that reach a namespace by a Nexus endpoint over HTTP.
+// worker's own namespace. (A request to a Nexus endpoint over HTTP is decided as StartNexusOperationExecution.)
 const (
 	CommandStartChild     = "Command.StartChildWorkflowExecution"
 	CommandSignal         = "Command.SignalExternalWorkflowExecution"
 	CommandRequestCancel  = "Command.RequestCancelExternalWorkflowExecution"
 	CommandNexusOperation = "Command.ScheduleNexusOperation"
-	NexusDispatch         = "Nexus.Dispatch"
+	CommandContinueAsNew  = "Command.ContinueAsNewWorkflowExecution" // may change type and task queue
 )
 
 // Action is one API method as policies see it, or an act inside one.
@@ -50,7 +50,7 @@ type Action struct {
 
 // LookupAction finds an action by its name: a WorkflowService method by its short name ("StartWorkflowExecution"), an
 // OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin", a worker's command as
-// "Command.StartChildWorkflowExecution", a request to a Nexus endpoint as "Nexus.Dispatch".
+// "Command.StartChildWorkflowExecution".
 func LookupAction(name string) (Action, bool) {
 	table := sortedActions()
 	i, ok := slices.BinarySearchFunc(table, name, func(a Action, name string) int { return strings.Compare(a.Name, name) })

@@ -27,7 +27,7 @@ func apiMethods() map[string]protoreflect.MethodDescriptor {
 }
 
 // innerActs are the actions that are no methods of their own.
-var innerActs = []string{AdminAction, NexusDispatch, CommandStartChild, CommandSignal, CommandRequestCancel, CommandNexusOperation}
+var innerActs = []string{AdminAction, CommandContinueAsNew, CommandStartChild, CommandSignal, CommandRequestCancel, CommandNexusOperation}
 
 func TestActionTableIsTheAPI(t *testing.T) {
 	methods := apiMethods()

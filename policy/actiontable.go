@@ -41,7 +41,7 @@ var actionTable = []struct {
 		SetCurrentDeployment SetWorkerDeploymentCurrentVersion SetWorkerDeploymentManager SetWorkerDeploymentRampingVersion
 		StartActivityExecution StartBatchOperation StartNexusOperationExecution StopBatchOperation TerminateActivityExecution
 		TerminateNexusOperationExecution UpdateWorkerConfig UpdateWorkerDeploymentVersionComputeConfig
-		UpdateWorkerDeploymentVersionMetadata ` + NexusDispatch},
+		UpdateWorkerDeploymentVersionMetadata`},
 	{Operate, ScopeWorkflow, mutates, `
 		DeleteWorkflowExecution PauseActivity PauseActivityExecution PauseWorkflowExecution RequestCancelWorkflowExecution
 		ResetActivity ResetActivityExecution ResetWorkflowExecution SignalWithStartWorkflowExecution SignalWorkflowExecution
@@ -62,7 +62,7 @@ var actionTable = []struct {
 	{Work, ScopeWorkflow, mutates, `
 		ResetStickyTaskQueue RespondActivityTaskCanceledById RespondActivityTaskCompletedById RespondActivityTaskFailedById`},
 	// Commands come as part of a worker's answer. The workflow is the one that the command acts on.
-	{Work, ScopeWorkflow, mutates, CommandStartChild + " " + CommandSignal + " " + CommandRequestCancel + " " + CommandNexusOperation},
+	{Work, ScopeWorkflow, mutates, CommandStartChild + " " + CommandSignal + " " + CommandRequestCancel + " " + CommandNexusOperation + " " + CommandContinueAsNew},
 
 	{Administer, ScopeNamespace, mutates, `
 		DeprecateNamespace UpdateNamespace Operator.AddSearchAttributes Operator.DeleteNamespace Operator.RemoveSearchAttributes`},
