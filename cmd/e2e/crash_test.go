@@ -66,11 +66,10 @@ func TestKillDuringStarts(t *testing.T) {
 			}
 		}
 		c.Close()
-		if acked == 0 {
-			t.Fatalf("round %d: no start was acknowledged before the kill, so nothing was tested", round)
+		if acked == 0 || acked == len(tried) {
+			t.Fatalf("round %d: %d of %d starts were acknowledged: the kill was not in the middle of anything", round, acked, len(tried))
 		}
 		t.Logf("round %d: %d starts tried, %d acknowledged, %d in Temporal, %d allowed starts in the journal", round, len(tried), acked, kept, len(entries))
-		// At least one call of each burst must have been cut off, or the kill came too late to test anything; the writers never stop by themselves.
 		if out := carol.run(t, "audit", "verify"); out.code != 0 {
 			t.Fatalf("round %d: the log does not verify after the kill: %v", round, out)
 		}
