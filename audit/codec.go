@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
@@ -37,9 +36,8 @@ func (e Entry) Marshal() ([]byte, error) {
 	b = append(b, `{"v":`...)
 	b = strconv.AppendInt(b, int64(e.Version), 10)
 	b = appendField(b, "id", e.ID)
-	b = append(b, `,"time":"`...)
-	b = e.Time.UTC().AppendFormat(b, time.RFC3339Nano)
-	b = append(b, '"')
+	b = append(b, `,"time":`...)
+	b = appendTime(b, e.Time)
 	b = appendField(b, "kind", string(e.Kind))
 	b = appendField(b, "gate", e.Gate)
 	b = append(b, `,"actor":`...)
@@ -48,6 +46,10 @@ func (e Entry) Marshal() ([]byte, error) {
 	b = appendOptional(b, "access", e.Access)
 	b = append(b, `,"resource":`...)
 	b = appendResource(b, &e.Resource)
+	if len(e.Acts) > 0 {
+		b = append(b, `,"acts":`...)
+		b = appendActs(b, e.Acts)
+	}
 	if e.Decision != nil {
 		b = append(b, `,"decision":`...)
 		b = appendDecision(b, e.Decision)
@@ -77,7 +79,8 @@ func (e Entry) Marshal() ([]byte, error) {
 
 // check refuses what could not be read back or would not identify the record.
 func (e *Entry) check() error {
-	switch year := e.Time.UTC().Year(); {
+	year := e.Time.UTC().Year()
+	switch authYear := e.Actor.AuthTime.UTC().Year(); {
 	case e.Version != EntryVersion:
 		return fmt.Errorf("entry version %d: this build writes version %d", e.Version, EntryVersion)
 	case e.ID == "":
@@ -88,6 +91,8 @@ func (e *Entry) check() error {
 		return errors.New("entry has no time")
 	case year < 0 || year > 9999:
 		return fmt.Errorf("entry time has the year %d, which RFC 3339 cannot write", year)
+	case authYear < 0 || authYear > 9999:
+		return fmt.Errorf("entry's actor has an auth_time in the year %d, which RFC 3339 cannot write", authYear)
 	}
 	for k := range e.Detail {
 		// Two keys that differ only in invalid bytes would be written alike.

@@ -17,9 +17,12 @@ func sample() Entry {
 		Version: EntryVersion, ID: "019a0000-0000-7000-8000-000000000001", Time: time.Date(2026, 11, 23, 15, 4, 5, 600, time.UTC),
 		Kind: KindDecision, Gate: "dev",
 		Actor: Party{Principal: "user:https://acme.example|00u1", Login: "alice@acme.example", ClientID: "0oacli",
-			Groups: []string{"Everyone", "temporal:deploy:write"}, TokenID: "AT.1"},
+			Groups: []string{"Everyone", "temporal:deploy:write"}, TokenID: "AT.1", Actors: []string{"0oaagent"}, ActorProfile: "ai_agent",
+			Scopes: []string{"temporal"}, AuthTime: time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC), ACR: "urn:okta:loa:2fa:any"},
 		Action: "StartWorkflowExecution", Access: "operate",
-		Resource: policy.Resource{Namespace: "deploy", WorkflowType: "Deploy", WorkflowID: "deploy-1"},
+		Resource: policy.Resource{Namespace: "deploy", WorkflowType: "Deploy", WorkflowID: "deploy-1", Cron: "0 3 * * *",
+			SearchAttributes: []string{"env", "env=prod"}, Versioning: "auto_upgrade", Unresolved: true},
+		Acts:     []Act{{Action: "TerminateWorkflowExecution", Resource: policy.Resource{Namespace: "deploy", WorkflowID: "deploy-1"}}},
 		Decision: &policy.Decision{Allow: true, Code: policy.CodeAllowed, Policies: []string{"roles.write"}, PolicyDigest: "ab12"},
 		Reason:   `ship "v2" <now> & here`, RequestDigest: "cd34", Source: "127.0.0.1", Detail: map[string]string{"b": "2", "a": "1"},
 	}
@@ -27,8 +30,11 @@ func sample() Entry {
 
 // The format is sealed for good: these bytes must never change for version 1.
 const sampleGolden = `{"v":1,"id":"019a0000-0000-7000-8000-000000000001","time":"2026-11-23T15:04:05.0000006Z","kind":"decision","gate":"dev",` +
-	`"actor":{"principal":"user:https://acme.example|00u1","login":"alice@acme.example","client_id":"0oacli","groups":["Everyone","temporal:deploy:write"],"token_id":"AT.1"},` +
-	`"action":"StartWorkflowExecution","access":"operate","resource":{"namespace":"deploy","workflow_type":"Deploy","workflow_id":"deploy-1"},` +
+	`"actor":{"principal":"user:https://acme.example|00u1","login":"alice@acme.example","client_id":"0oacli","groups":["Everyone","temporal:deploy:write"],"token_id":"AT.1",` +
+	`"actors":["0oaagent"],"actor_profile":"ai_agent","scopes":["temporal"],"auth_time":"2026-11-23T15:00:00Z","acr":"urn:okta:loa:2fa:any"},` +
+	`"action":"StartWorkflowExecution","access":"operate","resource":{"namespace":"deploy","workflow_type":"Deploy","workflow_id":"deploy-1","cron":"0 3 * * *",` +
+	`"search_attributes":["env","env=prod"],"versioning":"auto_upgrade","unresolved":true},` +
+	`"acts":[{"action":"TerminateWorkflowExecution","resource":{"namespace":"deploy","workflow_id":"deploy-1"}}],` +
 	`"decision":{"allow":true,"code":"allowed","policies":["roles.write"],"policy_digest":"ab12"},` +
 	`"reason":"ship \"v2\" <now> & here","request_digest":"cd34","source":"127.0.0.1","detail":{"a":"1","b":"2"}}`
 
@@ -129,6 +135,7 @@ func TestMarshalRefuses(t *testing.T) {
 		"no kind":   func(e *Entry) { e.Kind = "" },
 		"no time":   func(e *Entry) { e.Time = time.Time{} },
 		"far time":  func(e *Entry) { e.Time = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"far auth":  func(e *Entry) { e.Actor.AuthTime = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"bad key":   func(e *Entry) { e.Detail = map[string]string{"\xff": ""} },
 		"too large": func(e *Entry) { e.Reason = strings.Repeat("x", MaxEntry) },
 	} {

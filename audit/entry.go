@@ -31,6 +31,18 @@ type Party struct {
 	Groups    []string `json:"groups,omitempty"`
 	TokenID   string   `json:"token_id,omitempty"` // the token's jti, never the token
 	Actors    []string `json:"actors,omitempty"`   // delegation chain, outermost first
+
+	// What policies may look at besides, so that a decision can be replayed against a draft.
+	ActorProfile string    `json:"actor_profile,omitempty"` // what the outermost actor is: "user", "ai_agent" or empty
+	Scopes       []string  `json:"scopes,omitempty"`        // OAuth scopes of the token
+	AuthTime     time.Time `json:"auth_time,omitzero"`      // when the user last proved who they are
+	ACR          string    `json:"acr,omitempty"`           // how strongly
+}
+
+// Act is one thing that a call would do.
+type Act struct {
+	Action   string          `json:"action"`
+	Resource policy.Resource `json:"resource"`
 }
 
 // Entry is one record. It is written as one line of JSON with the fields in this order (canonical: no spaces, no HTML escaping).
@@ -44,6 +56,7 @@ type Entry struct {
 	Action        string            `json:"action,omitempty"`
 	Access        string            `json:"access,omitempty"` // "read", "operate", "work" or "administer"
 	Resource      policy.Resource   `json:"resource"`
+	Acts          []Act             `json:"acts,omitempty"` // what the call would do besides: the start in a multi-operation, each run of a batch
 	Decision      *policy.Decision  `json:"decision,omitempty"`
 	Reason        string            `json:"reason,omitempty"` // what the caller said
 	Grant         string            `json:"grant,omitempty"`

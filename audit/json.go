@@ -2,6 +2,7 @@ package audit
 
 import (
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -18,6 +19,13 @@ func (p *Party) append(b []byte) []byte {
 	o.list("groups", p.Groups)
 	o.optional("token_id", p.TokenID)
 	o.list("actors", p.Actors)
+	o.optional("actor_profile", p.ActorProfile)
+	o.list("scopes", p.Scopes)
+	if !p.AuthTime.IsZero() {
+		o.name("auth_time")
+		o.b = appendTime(o.b, p.AuthTime)
+	}
+	o.optional("acr", p.ACR)
 	return append(o.b, '}')
 }
 
@@ -33,7 +41,34 @@ func appendResource(b []byte, r *policy.Resource) []byte {
 	o.optional("query", r.Query)
 	o.optional("schedule_id", r.ScheduleID)
 	o.optional("endpoint", r.Endpoint)
+	o.optional("cron", r.Cron)
+	o.list("search_attributes", r.SearchAttributes)
+	o.optional("versioning", r.Versioning)
+	if r.Unresolved {
+		o.name("unresolved")
+		o.b = append(o.b, "true"...)
+	}
 	return append(o.b, '}')
+}
+
+func appendActs(b []byte, acts []Act) []byte {
+	b = append(b, '[')
+	for i := range acts {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		o := object{b: append(b, '{')}
+		o.field("action", acts[i].Action)
+		o.name("resource")
+		b = append(appendResource(o.b, &acts[i].Resource), '}')
+	}
+	return append(b, ']')
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
 }
 
 func appendDecision(b []byte, d *policy.Decision) []byte {
