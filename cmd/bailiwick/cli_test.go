@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -204,6 +205,19 @@ func TestShowRunIsHarmless(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "attestation_binding") || !strings.Contains(out.String(), "1 INVALID") {
 		t.Errorf("an invalid step is not told:\n%s", out.String())
+	}
+}
+
+// The command stays small: the Temporal server is another program's.
+func TestLinksNoServer(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil || !strings.Contains(string(out), "go.temporal.io/sdk/client") {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "go.temporal.io/server") {
+			t.Errorf("the command links %s", line)
+		}
 	}
 }
 

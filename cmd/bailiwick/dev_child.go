@@ -25,8 +25,8 @@ type child struct {
 	done    chan struct{} // closed when it has ended and all output is written
 
 	mu       sync.Mutex // covers the following
-	lastLine string     // of standard error: a failure is told there
-	stopping bool
+	lastLine string     // of standard error
+	failed   *coded     // the last line of standard error by which it said why it fails
 }
 
 // family is every child that lives, for the one who must end them all at once.
@@ -66,7 +66,6 @@ func (f *family) start(name, logPath, path string, args []string, onLine func(li
 	}
 	c := &child{name: name, logPath: logPath, cmd: exec.Command(path, args...), ready: make(chan string, 1), done: make(chan struct{})}
 	c.cmd.SysProcAttr = childAttributes()
-	c.cmd.Cancel = nil
 	fail := func(err error) (*child, error) {
 		log.Close()
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -114,9 +113,7 @@ func (f *family) start(name, logPath, path string, args []string, onLine func(li
 		readers.Go(func() {
 			lines(stderr, func(line string) {
 				write(line)
-				c.mu.Lock()
-				c.lastLine = line
-				c.mu.Unlock()
+				c.hear(line)
 				if onLine != nil {
 					onLine(line)
 				}
@@ -175,19 +172,30 @@ func (c *child) awaitReady(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// failure reads the child's last words: one line of JSON by which it says what was wrong and what to do.
+// hear keeps what a child says last. A failure is one line of JSON with a code, what was wrong and what to do.
+func (c *child) hear(line string) {
+	said := &coded{}
+	isFailure := strings.HasPrefix(line, `{"error":`) && json.Unmarshal([]byte(line), said) == nil && said.Code != "" && said.Text != ""
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastLine = line
+	if isFailure {
+		c.failed = said
+	}
+}
+
+// failure is why the child ended before it was ready, as it said itself.
 func (c *child) failure() error {
 	c.mu.Lock()
-	last := c.lastLine
-	c.mu.Unlock()
-	said := &coded{}
-	if json.Unmarshal([]byte(last), said) == nil && said.Code != "" {
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		said := *c.failed
 		if said.Fix == "" {
 			said.Fix = "its log: " + c.logPath
 		}
-		return said
+		return &said
 	}
-	return &coded{Code: "start_failed", Text: fmt.Sprintf("%s ended before it was ready (%s): %s", c.name, c.how(), last), Fix: "its log: " + c.logPath, Path: c.logPath}
+	return &coded{Code: "start_failed", Text: fmt.Sprintf("%s ended before it was ready (%s): %s", c.name, c.how(), c.lastLine), Fix: "its log: " + c.logPath, Path: c.logPath}
 }
 
 // how says how it ended; the child must be done.
@@ -200,9 +208,6 @@ func (c *child) how() string {
 
 // stop ends it gently, and by force after the limit. It is an error if it was ours to stop and did not end with success.
 func (c *child) stop(limit time.Duration) error {
-	c.mu.Lock()
-	c.stopping = true
-	c.mu.Unlock()
 	select {
 	case <-c.done:
 		return nil // it had ended by itself, which has been reported
@@ -224,83 +229,3 @@ func (c *child) stop(limit time.Duration) error {
 }
 
 func (c *child) kill() { killGroup(c.cmd) }
-
-// supervised is a child that is started again when it ends by itself, with growing pauses.
-type supervised struct {
-	start func() (*child, error)
-	say   func(text string)
-
-	mu      sync.Mutex // covers the following
-	current *child
-	halt    chan struct{} // closed by stop
-	ended   chan struct{} // closed when the loop has ended
-}
-
-const (
-	firstPause = 500 * time.Millisecond
-	maxPause   = 30 * time.Second
-	settled    = time.Minute // a child that ran so long begins again with the first pause
-)
-
-// supervise starts the child; its first start's error is the caller's.
-func supervise(start func() (*child, error), say func(string)) (*supervised, error) {
-	c, err := start()
-	if err != nil {
-		return nil, err
-	}
-	s := &supervised{start: start, say: say, current: c, halt: make(chan struct{}), ended: make(chan struct{})}
-	go s.loop(c)
-	return s, nil
-}
-
-func (s *supervised) loop(c *child) {
-	defer close(s.ended)
-	pause := firstPause
-	began := time.Now()
-	for {
-		if c != nil {
-			select {
-			case <-s.halt:
-				return
-			case <-c.done:
-			}
-			if time.Since(began) > settled {
-				pause = firstPause
-			}
-			s.say(fmt.Sprintf("%s ended (%s); starting it again in %v; its log: %s", c.name, c.how(), pause, c.logPath))
-		}
-		select {
-		case <-s.halt:
-			return
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, maxPause)
-		began = time.Now()
-		next, err := s.start()
-		if err != nil {
-			s.say(err.Error())
-			c = nil
-			continue
-		}
-		s.mu.Lock()
-		select {
-		case <-s.halt: // stopped while it was starting: nobody else will end this one
-			s.mu.Unlock()
-			_ = next.stop(5 * time.Second)
-			return
-		default:
-		}
-		s.current = next
-		s.mu.Unlock()
-		c = next
-	}
-}
-
-func (s *supervised) stop() error {
-	s.mu.Lock()
-	close(s.halt)
-	c := s.current
-	s.mu.Unlock()
-	<-s.ended
-	return c.stop(15 * time.Second)
-}

@@ -203,6 +203,7 @@ func playChild() {
 	case "fail":
 		fmt.Fprintln(os.Stderr, "something else first")
 		fmt.Fprintln(os.Stderr, `{"error":"port_in_use","detail":"port 7233 is taken","fix":"choose another","port":7233}`)
+		fmt.Fprintln(os.Stderr, `{"level":"ERROR","msg":"last words","error":"of another kind"}`)
 		os.Exit(1)
 	case "crash":
 		fmt.Println(`{"ready":true}`)

@@ -172,3 +172,10 @@ func span(now, t time.Time) string {
 	}
 	return "in " + words(d)
 }
+
+// field prints a labelled line; nothing when there is no value.
+func field(w *terminal, k, v string) {
+	if v != "" {
+		fmt.Fprintf(w, "%s %s\n", w.dim(fmt.Sprintf("%-11s", k)), v)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/contrib/envconfig"
 )
 
 func testStore(t *testing.T, content string) *Store {
@@ -87,6 +89,18 @@ func TestSaveKeepsEverythingElse(t *testing.T) {
 	raw, _ = os.ReadFile(s.Path())
 	if strings.Contains(string(raw), "access_token") || !strings.Contains(string(raw), "# about the last") {
 		t.Errorf("after clearing:\n%s", raw)
+	}
+}
+
+// The SDKs' and the stock CLI's own reader must find address, namespace and plaintext in what we write, beside the table that is the CLI's.
+func TestStockReaderUnderstands(t *testing.T) {
+	s := testStore(t, others)
+	if err := s.Save(t.Context(), sample); err != nil {
+		t.Fatal(err)
+	}
+	p, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{ConfigFilePath: s.Path(), ConfigFileProfile: DefaultProfile, DisableEnv: true})
+	if err != nil || p.Address != sample.Address || p.Namespace != "deploy" || p.TLS == nil || !p.TLS.Disabled {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 
