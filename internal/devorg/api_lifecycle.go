@@ -2,6 +2,7 @@ package devorg
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg/store"
 )
@@ -11,18 +12,18 @@ type lifecycleStep struct {
 	from          []string
 	to            string
 	kind, message string
-	wrong         string // why it cannot be done from another status
+	wrong         *apiError // the answer from any other status
 }
 
 func lifecycleSteps() map[string]lifecycleStep {
 	return map[string]lifecycleStep{
 		"activate": {[]string{store.Staged, store.Deprovisioned}, store.Active, "user.lifecycle.activate", "Activate Okta user",
-			"Activation failed because the user is already active"},
-		"deactivate": {[]string{store.Staged, store.Active, store.Suspended, store.Deprovisioned}, store.Deprovisioned, "user.lifecycle.deactivate", "Deactivate Okta user", ""},
+			&apiError{Status: http.StatusForbidden, Code: "E0000016", Summary: "Activation failed because the user is already active"}},
+		"deactivate": {[]string{store.Staged, store.Active, store.Suspended, store.Deprovisioned}, store.Deprovisioned, "user.lifecycle.deactivate", "Deactivate Okta user", nil},
 		"suspend": {[]string{store.Active}, store.Suspended, "user.lifecycle.suspend", "Suspend Okta user",
-			"Cannot suspend a user that is not active"},
+			invalid("status", "status: Cannot suspend a user that is not active")},
 		"unsuspend": {[]string{store.Suspended}, store.Active, "user.lifecycle.unsuspend", "Unsuspend Okta user",
-			"Cannot unsuspend a user that is not suspended"},
+			invalid("status", "status: Cannot unsuspend a user that is not suspended")},
 	}
 }
 
@@ -47,15 +48,8 @@ func (o *Org) changeLifecycle(c *call) error {
 }
 
 func (o *Org) moveUser(tx *store.Tx, c *call, u store.User, step lifecycleStep) error {
-	allowed := false
-	for _, s := range step.from {
-		allowed = allowed || s == u.Status
-	}
-	if !allowed {
-		if step.to == store.Active && step.wrong != "" && u.Status == store.Active && step.kind == "user.lifecycle.activate" {
-			return &apiError{Status: http.StatusForbidden, Code: "E0000016", Summary: step.wrong}
-		}
-		return invalid("Cannot "+step.message, step.wrong)
+	if !slices.Contains(step.from, u.Status) {
+		return step.wrong
 	}
 	if u.Status == step.to {
 		return nil // deactivating twice is not an error

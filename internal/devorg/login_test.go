@@ -181,3 +181,27 @@ func TestForeignHostNamesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// checkPage checks what holds for every page.
+func checkPage(t *testing.T, h http.Header, body string) {
+	t.Helper()
+	csp := h.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "style-src 'self'", "form-action 'self'"} {
+		if !strings.Contains(csp, want) {
+			t.Errorf("the policy %q lacks %s", csp, want)
+		}
+	}
+	for name, want := range map[string]string{"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Content-Type": "text/html; charset=utf-8"} {
+		if h.Get(name) != want {
+			t.Errorf("%s: %q", name, h.Get(name))
+		}
+	}
+	if !strings.Contains(h.Get("Cache-Control"), "no-store") {
+		t.Errorf("Cache-Control: %q", h.Get("Cache-Control"))
+	}
+	for _, bad := range []string{"<script", "style=", "onclick", "src=\"http", "href=\"http", "@import"} {
+		if strings.Contains(strings.ToLower(body), bad) {
+			t.Errorf("the page contains %s", bad)
+		}
+	}
+}

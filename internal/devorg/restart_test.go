@@ -59,7 +59,8 @@ func TestSeedFollowsConfigurationOnRestart(t *testing.T) {
 	o := newTestOrg(t)
 	o.api("POST", "/api/v1/users/bob@acme.example/lifecycle/deactivate", nil).want(200)
 	seed := Acme()
-	seed.Apps[0].RedirectURIs = append(seed.Apps[0].RedirectURIs, "http://127.0.0.1:9999/callback")
+	cli := seed.App(CLIClient)
+	cli.RedirectURIs = append(cli.RedirectURIs, "http://127.0.0.1:9999/callback")
 	o.cfg.Seed = seed
 	o.restart()
 	o.code("alice@acme.example", "redirect_uri", "http://127.0.0.1:9999/callback")

@@ -108,6 +108,16 @@ func (a AuthServer) refreshWindowMinutes() int {
 	return a.RefreshWindowMinutes
 }
 
+// App finds an app of the seed so that it can be changed before Open; nil if there is none with the id.
+func (s *Seed) App(id string) *App {
+	for i := range s.Apps {
+		if s.Apps[i].ID == id {
+			return &s.Apps[i]
+		}
+	}
+	return nil
+}
+
 // authServer finds the seed's part of an authorization server.
 func (s *Seed) authServer(id string) (AuthServer, bool) {
 	for _, as := range s.AuthServers {

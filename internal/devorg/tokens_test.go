@@ -1,6 +1,7 @@
 package devorg
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 	"testing"
@@ -28,6 +29,27 @@ func TestIntrospect(t *testing.T) {
 		if got := o.post("/v1/introspect", "client_id", CLIClient, "token", junk).want(200).json(); keysOf(got) != "active" || got["active"] != false {
 			t.Errorf("junk: %v", got)
 		}
+	}
+	// A live jti helps nobody who cannot sign.
+	parts := strings.Split(tok["access_token"].(string), ".")
+	richer, err := b64.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	richer = bytes.Replace(richer, []byte("temporal:deploy:write"), []byte("temporal:deploy:admin"), 1)
+	signature, err := b64.DecodeString(parts[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature[0] ^= 1
+	for _, forged := range []string{
+		parts[0] + "." + b64.EncodeToString(richer) + "." + parts[2],
+		parts[0] + "." + parts[1] + "." + b64.EncodeToString(signature),
+	} {
+		if o.active(forged) {
+			t.Error("a forged token is active")
+		}
+		o.get("/oauth2/default/v1/userinfo", "Authorization", "Bearer "+forged).want(401)
 	}
 	// A public client proves nothing, so it learns nothing of others' tokens; a confidential one may ask.
 	agent := o.agentToken(ReleaseAgent, AgentSecret)
