@@ -8,7 +8,6 @@ import (
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
 )
@@ -107,12 +106,9 @@ func BenchmarkDecideUnindexed(b *testing.B) {
 
 // evaluateAll hands Cedar every policy as it was written, with a request that has everything in it.
 func evaluateAll(s *Set, all cedar.PolicyIterator, a *actionInfo, req *Request) (cedar.Decision, cedar.Diagnostic) {
-	p := s.principal(req.Principal)
-	t := s.target(a.Scope, &req.Resource)
-	ask := &entities{set: s, principal: p, target: t, resource: &req.Resource, looks: looksAll}
-	return cedar.Authorize(all, ask, types.Request{
-		Principal: p.entity.UID, Action: a.uid, Resource: t.uid, Context: circumstances(looksAll, p, req),
-	})
+	q := &question{}
+	s.prepare(q, a, s.principal(req.Principal), req)
+	return cedar.Authorize(all, q.entities(looksAll), q.cedarRequest(looksAll))
 }
 
 // BenchmarkDecideDenied includes finding the role that is missing.

@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	cedar "github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/types"
-
 	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
@@ -29,30 +26,12 @@ func (s *Set) decide(req *Request) (d Decision) {
 	if ns := req.Resource.Namespace; ns != "" && action.Scope != ScopeCluster && !isNamespaceName(ns) {
 		return s.deny(CodeNoPermission, fmt.Sprintf("%.100q can't be a namespace: names have only letters, digits, \".\", \"_\" and \"-\"", ns))
 	}
-	p := s.principal(req.Principal)
-	t := s.target(action.Scope, &req.Resource)
-	allow, diagnostic := s.evaluate(action, p, t, req)
-
-	if len(diagnostic.Errors) > 0 {
-		return s.broken(diagnostic)
-	}
-	if !allow {
-		if len(diagnostic.Reasons) > 0 {
-			d.Code = CodeForbidden
-			s.explain(&d, diagnostic, "forbidden by policy %s")
-			return d
-		}
-		d.Code = CodeNoPermission
-		s.suggest(&d, action, p, t, req)
-		return d
-	}
-	s.explain(&d, diagnostic, "")
-	if slices.Contains(d.Obligations, RequireReason) && strings.TrimSpace(req.Context.Reason) == "" {
-		d.Code = CodeObligation
-		d.Reasons = append(d.Reasons, "it must state a reason: say what this call is for")
-		return d
-	}
-	d.Allow, d.Code = true, CodeAllowed
+	q := questions.Get().(*question)
+	s.prepare(q, action, s.principal(req.Principal), req)
+	q.ask()
+	s.settle(&d, q)
+	*q = question{}
+	questions.Put(q)
 	return d
 }
 
@@ -60,58 +39,91 @@ func (s *Set) deny(code Code, reason string) Decision {
 	return Decision{Code: code, Reasons: []string{reason}, PolicyDigest: s.digest}
 }
 
-func (s *Set) evaluate(a *actionInfo, p *principal, t target, req *Request) (bool, cedar.Diagnostic) {
-	var room [8][]*rule
-	found := candidates{groups: room[:0]}
-	keys := t.ns.inKeys
-	if n, named := s.index.resources[t.uid]; named && t.uid != t.ns.uid {
-		if a.Scope == ScopeCluster {
-			keys = []int32{n}
-		} else {
-			keys = append([]int32{n}, keys...)
+// settle turns what the policies said into a decision.
+func (s *Set) settle(d *Decision, q *question) {
+	switch {
+	case len(q.out.failed) > 0:
+		s.broken(d, q.out.failed)
+	case q.out.forbids.first != nil:
+		d.Code = CodeForbidden
+		q.out.forbids.tell(d)
+	case q.out.open():
+		s.unresolved(d, q)
+	case q.out.permits.first != nil:
+		q.out.permits.tell(d)
+		if slices.Contains(d.Obligations, RequireReason) && strings.TrimSpace(q.context.Reason) == "" {
+			d.Code = CodeObligation
+			d.Reasons = append(slices.Clip(d.Reasons), "it must state a reason: say what this call is for")
+			d.Hint = `add --reason "…", or in the SDK sdkplugin.WithReason`
+			return
+		}
+		d.Allow, d.Code = true, CodeAllowed
+	default:
+		d.Code = CodeNoPermission
+		s.suggest(d, q)
+	}
+}
+
+// open reports whether what is unknown could change the decision: another forbid, the only permit, or a permit with an obligation.
+func (o *outcome) open() bool {
+	for _, r := range o.maybe.all() {
+		if r.forbids || o.permits.first == nil || r.obligation != "" {
+			return true
 		}
 	}
-	found.collect(a, p.keys, keys)
-	ask := &entities{set: s, principal: p, target: t, resource: &req.Resource, looks: found.looks}
-	allow, diagnostic := cedar.Authorize(&found, ask, types.Request{
-		Principal: p.entity.UID,
-		Action:    a.uid,
-		Resource:  t.uid,
-		Context:   circumstances(found.looks, p, req),
-	})
-	return bool(allow), diagnostic
+	return false
+}
+
+// unresolved denies because the decision depends on what the request does not tell.
+func (s *Set) unresolved(d *Decision, q *question) {
+	d.Code = CodeUnresolved
+	open := looksNowhere
+	for _, r := range q.out.maybe.all() {
+		d.Policies = append(d.Policies, r.id)
+		open |= r.looks & q.unknown
+	}
+	what := "which one it acts on"
+	if names := open.names(); len(names) > 0 {
+		what = "its " + strings.Join(names, ", ")
+	}
+	kind := strings.ToLower(string(q.action.of))
+	d.Reasons = []string{fmt.Sprintf("policy %s decides by the %s: %s is not told by this call", strings.Join(d.Policies, ", "), kind, what)}
+	if q.resource.Unresolved {
+		d.Hint = "name the workflows one by one, by id, instead of a query; for a schedule, send its whole action with the call"
+	} else {
+		d.Hint = "the run could not be looked up: try again, and tell your operator if it stays so"
+	}
 }
 
 // broken denies because a policy failed while it was evaluated. Cedar skips such a policy; if it was a forbid, skipping would allow.
-func (s *Set) broken(diagnostic cedar.Diagnostic) Decision {
-	d := Decision{Code: CodePolicyError, PolicyDigest: s.digest}
-	for _, e := range diagnostic.Errors {
-		d.Policies = append(d.Policies, string(e.PolicyID))
-		if r := s.policies[e.PolicyID]; r != nil {
-			d.Reasons = append(d.Reasons, fmt.Sprintf("policy %s (%s) failed: %s", r.id, r.located(), e.Message))
-		}
+func (s *Set) broken(d *Decision, failed []failure) {
+	d.Code = CodePolicyError
+	for _, f := range failed {
+		d.Policies = append(d.Policies, f.rule.id)
+		d.Reasons = append(d.Reasons, fmt.Sprintf("policy %s (%s) failed: %s", f.rule.id, f.rule.located(), f.text))
 	}
 	slices.Sort(d.Policies)
 	slices.Sort(d.Reasons)
-	return d
 }
 
-// explain names the policies that determined the outcome and passes on their annotations.
-func (s *Set) explain(d *Decision, diagnostic cedar.Diagnostic, fallback string) {
-	d.Policies = make([]string, 0, len(diagnostic.Reasons))
-	for _, reason := range diagnostic.Reasons {
-		d.Policies = append(d.Policies, string(reason.PolicyID))
-	}
-	slices.Sort(d.Policies) // the order of the index means nothing
-	for _, id := range d.Policies {
-		r := s.policies[types.PolicyID(id)]
-		if r.reason != "" && !slices.Contains(d.Reasons, r.reason) {
-			d.Reasons = append(d.Reasons, r.reason)
-		} else if r.reason == "" && fallback != "" {
-			d.Reasons = append(d.Reasons, fmt.Sprintf(fallback, id))
+// tell names the policies that determined the outcome and passes on their annotations.
+func (m *matches) tell(d *Decision) {
+	if m.more == nil {
+		d.Policies, d.Reasons, d.Obligations = m.first.policies, m.first.reasons, m.first.obligations
+	} else {
+		for _, r := range m.all() {
+			d.Policies = append(d.Policies, r.id)
+			if r.reason != "" && !slices.Contains(d.Reasons, r.reason) {
+				d.Reasons = append(d.Reasons, r.reason)
+			}
+			if r.obligation != "" && !slices.Contains(d.Obligations, r.obligation) {
+				d.Obligations = append(d.Obligations, r.obligation)
+			}
 		}
-		if r.obligation != "" && !slices.Contains(d.Obligations, r.obligation) {
-			d.Obligations = append(d.Obligations, r.obligation)
+	}
+	if m.first.forbids && len(d.Reasons) == 0 {
+		for _, id := range d.Policies {
+			d.Reasons = append(d.Reasons, "forbidden by policy "+id)
 		}
 	}
 }
@@ -127,29 +139,32 @@ func (s *Set) hint(want roleGrant, c *identity.Claims) string {
 }
 
 // suggest finds the least role that would have allowed the request, by asking the policies themselves.
-func (s *Set) suggest(d *Decision, a *actionInfo, p *principal, t target, req *Request) {
-	place, scope := req.Resource.Namespace, req.Resource.Namespace
-	if a.Scope == ScopeCluster || place == "" {
+func (s *Set) suggest(d *Decision, q *question) {
+	place, scope := q.resource.Namespace, q.resource.Namespace
+	if q.action.Scope == ScopeCluster || place == "" {
 		place, scope = "every namespace", everyNamespace
 	}
+	held := q.p.holdings.rolesIn(q.resource.Namespace)
+	if len(held) > 0 {
+		where := "there"
+		if q.action.Scope == ScopeCluster {
+			where = "on the cluster"
+		}
+		d.Reasons = []string{"you have " + strings.Join(held, " and ") + " " + where}
+	}
 	for _, role := range leastFirst {
-		more := s.newPrincipal(p.claims, p.holdings.with(roleGrant{scope, role}))
-		if allow, diagnostic := s.evaluate(a, more, t, req); allow && len(diagnostic.Errors) == 0 {
-			d.Missing, d.Hint = string(role)+" in "+place, s.hint(roleGrant{scope, role}, p.claims)
-			break
+		var more question
+		s.prepare(&more, q.action, s.newPrincipal(q.p.claims, q.p.holdings.with(roleGrant{scope, role})), &q.request)
+		more.ask()
+		if more.out.allows() {
+			d.Missing, d.Hint = string(role)+" in "+place, s.hint(roleGrant{scope, role}, q.p.claims)
+			return
 		}
 	}
-	held := "no role"
-	if roles := p.holdings.rolesIn(req.Resource.Namespace); len(roles) > 0 {
-		held = strings.Join(roles, " and ")
-	}
-	where := "there"
-	if a.Scope == ScopeCluster {
-		where = "on the cluster"
-	}
-	if d.Missing != "" {
-		d.Reasons = []string{fmt.Sprintf("%s needs %s; this principal has %s %s", a.Name, d.Missing, held, where)}
-	} else {
-		d.Reasons = []string{fmt.Sprintf("no policy permits %s to this principal, and no role would", a.Name)}
-	}
+	d.Reasons = append(d.Reasons, fmt.Sprintf("no policy permits %s to this principal, and no role would", q.action.Name))
+}
+
+// allows reports whether the policies permit, leaving obligations aside.
+func (o *outcome) allows() bool {
+	return len(o.failed) == 0 && o.forbids.first == nil && o.permits.first != nil && !o.open()
 }

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"iter"
 	"slices"
 	"strings"
 
@@ -22,39 +21,68 @@ type index struct {
 	methods    map[string]*actionInfo
 	principals map[types.EntityUID]int32 // only those that a policy names
 	resources  map[types.EntityUID]int32
+	named      map[string]map[entityName]int32 // of resources, those inside a namespace, by namespace
 }
+
+// entityName is the name of a workflow, task queue or schedule in its namespace.
+type entityName struct {
+	of types.EntityType
+	id string
+}
+
+// noKey is the index key of nothing.
+const noKey int32 = -1
 
 // actionInfo is an action with the places of the index that hold its policies.
 type actionInfo struct {
 	Action
 	uid   types.EntityUID
+	of    types.EntityType // of what it acts on
 	filed []*byResource
 
-	// What the policies about this action look at, for any namespace and for those that a policy's scope names.
-	looks   looks
-	looksIn map[string]looks
+	existing bool // it acts on a run that exists, whose attributes the request does not tell
+
+	wants, confinedWants wants
+}
+
+// startActions are the workflow actions whose request says all about the workflow.
+var startActions = []string{"StartWorkflowExecution", "SignalWithStartWorkflowExecution", CommandStartChild, CommandNexusOperation}
+
+// wants are what policies look at: for any namespace, and for those that a policy's scope names.
+type wants struct {
+	any looks
+	in  map[string]looks
+}
+
+func (w *wants) add(namespace string, named bool, l looks) {
+	if !named {
+		w.any |= l
+		return
+	}
+	if w.in == nil {
+		w.in = map[string]looks{}
+	}
+	w.in[namespace] |= l
+}
+
+func (w *wants) merge(more wants) {
+	w.any |= more.any
+	for namespace, l := range more.in {
+		w.add(namespace, true, l)
+	}
 }
 
 type byResource struct {
 	any   *byPrincipal
 	named map[int32]*byPrincipal
 
-	looks   looks
-	looksIn map[string]looks
+	wants, confinedWants wants
 }
 
 type byPrincipal struct {
-	any   filed
-	named map[int32]filed
+	any   []*rule
+	named map[int32][]*rule
 }
-
-// filed are the policies in one place of the index, and what any of them looks at.
-type filed struct {
-	rules []*rule
-	looks looks
-}
-
-func (f filed) with(r *rule) filed { return filed{append(f.rules, r), f.looks | r.looks} }
 
 func newIndex(rules []*rule) *index {
 	ix := &index{
@@ -62,6 +90,7 @@ func newIndex(rules []*rule) *index {
 		methods:    map[string]*actionInfo{},
 		principals: map[types.EntityUID]int32{},
 		resources:  map[types.EntityUID]int32{},
+		named:      map[string]map[entityName]int32{},
 	}
 	for _, r := range rules {
 		tree := r.tree()
@@ -69,18 +98,23 @@ func newIndex(rules []*rule) *index {
 			ix.file(r, key, tree)
 		}
 	}
+	for uid, key := range ix.resources {
+		namespace, id, ok := strings.Cut(string(uid.ID), "/")
+		if !ok || uid.Type == typeCluster || uid.Type == typeNamespace {
+			continue
+		}
+		if ix.named[namespace] == nil {
+			ix.named[namespace] = map[entityName]int32{}
+		}
+		ix.named[namespace][entityName{uid.Type, id}] = key
+	}
 	for _, a := range sortedActions() {
-		info := &actionInfo{Action: a, uid: types.NewEntityUID(typeAction, types.String(a.Name))}
+		info := &actionInfo{Action: a, uid: types.NewEntityUID(typeAction, types.String(a.Name)), of: a.Scope.entityType(), existing: a.Scope == ScopeWorkflow && !slices.Contains(startActions, a.Name)}
 		for _, key := range []string{a.Name, string(a.Access), ""} {
 			if node := ix.actions[types.String(key)]; node != nil {
 				info.filed = append(info.filed, node)
-				info.looks |= node.looks
-				for namespace, seen := range node.looksIn {
-					if info.looksIn == nil {
-						info.looksIn = map[string]looks{}
-					}
-					info.looksIn[namespace] |= seen
-				}
+				info.wants.merge(node.wants)
+				info.confinedWants.merge(node.confinedWants)
 			}
 		}
 		ix.methods[a.Name] = info
@@ -91,14 +125,12 @@ func newIndex(rules []*rule) *index {
 func (ix *index) file(r *rule, key types.String, tree *ast.Policy) {
 	node := ix.actions[key]
 	if node == nil {
-		node = &byResource{any: &byPrincipal{}, named: map[int32]*byPrincipal{}, looksIn: map[string]looks{}}
+		node = &byResource{any: &byPrincipal{}, named: map[int32]*byPrincipal{}}
 		ix.actions[key] = node
 	}
-	if namespace, ok := scopeNamespace(tree.Resource); ok {
-		node.looksIn[namespace] |= r.looks
-	} else {
-		node.looks |= r.looks
-	}
+	namespace, named := scopeNamespace(tree.Resource)
+	node.wants.add(namespace, named, r.wants)
+	node.confinedWants.add(namespace, named, r.looks)
 	leaf := node.any
 	if uid, ok := scopeEntity(tree.Resource); ok {
 		n := intern(ix.resources, uid)
@@ -109,14 +141,14 @@ func (ix *index) file(r *rule, key types.String, tree *ast.Policy) {
 	}
 	uid, ok := scopeEntity(tree.Principal)
 	if !ok {
-		leaf.any = leaf.any.with(r)
+		leaf.any = append(leaf.any, r)
 		return
 	}
 	if leaf.named == nil {
-		leaf.named = map[int32]filed{}
+		leaf.named = map[int32][]*rule{}
 	}
 	n := intern(ix.principals, uid)
-	leaf.named[n] = leaf.named[n].with(r)
+	leaf.named[n] = append(leaf.named[n], r)
 }
 
 func intern(ids map[types.EntityUID]int32, uid types.EntityUID) int32 {
@@ -198,52 +230,45 @@ func keysOf(ids map[types.EntityUID]int32, uids ...types.EntityUID) []int32 {
 }
 
 // candidates are the policies whose scope could match one request: slices of the index, never copied.
-type candidates struct {
-	groups [][]*rule
-	looks  looks
-}
+type candidates struct{ groups [][]*rule }
 
-// collect finds the candidates. principals and resources are the keys of each entity itself and of everything it is in.
-func (c *candidates) collect(action *actionInfo, principals, resources []int32) {
+// collect finds the candidates. principals and resources are the keys of each entity itself and of everything it is in; named is
+// one more key of the resource, or noKey.
+func (c *candidates) collect(action *actionInfo, principals, resources []int32, named int32) {
 	for _, node := range action.filed {
 		c.takeBy(node.any, principals)
 		if len(node.named) == 0 {
 			continue
 		}
 		for _, n := range resources {
-			if leaf := node.named[n]; leaf != nil {
-				c.takeBy(leaf, principals)
-			}
+			c.takeBy(node.named[n], principals)
+		}
+		if named != noKey {
+			c.takeBy(node.named[named], principals)
 		}
 	}
 }
 
+// collectNamed finds only the policies that name the one resource.
+func (c *candidates) collectNamed(action *actionInfo, principals []int32, named int32) {
+	for _, node := range action.filed {
+		c.takeBy(node.named[named], principals)
+	}
+}
+
 func (c *candidates) takeBy(leaf *byPrincipal, principals []int32) {
-	c.take(leaf.any)
+	if leaf == nil {
+		return
+	}
+	if len(leaf.any) > 0 {
+		c.groups = append(c.groups, leaf.any)
+	}
 	if len(leaf.named) == 0 {
 		return
 	}
 	for _, n := range principals {
-		c.take(leaf.named[n])
-	}
-}
-
-func (c *candidates) take(f filed) {
-	if len(f.rules) > 0 {
-		c.groups = append(c.groups, f.rules)
-		c.looks |= f.looks
-	}
-}
-
-// All makes the candidates a policy iterator for Cedar.
-func (c *candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, rules := range c.groups {
-			for _, r := range rules {
-				if !yield(r.pid(), r.unscoped) {
-					return
-				}
-			}
+		if rules := leaf.named[n]; len(rules) > 0 {
+			c.groups = append(c.groups, rules)
 		}
 	}
 }
@@ -254,5 +279,8 @@ func (s *Set) needs(action, namespace string) bool {
 	if a == nil {
 		return false
 	}
-	return (a.looks|a.looksIn[namespace])&looksOnRun != 0
+	if s.confined[namespace] {
+		return (a.confinedWants.any|a.confinedWants.in[namespace])&looksOnRun != 0
+	}
+	return (a.wants.any|a.wants.in[namespace])&looksOnRun != 0
 }

@@ -23,18 +23,25 @@ type rule struct {
 	obligation string
 	file       string
 	line       int
+	forbids    bool
 	compiled   *cedar.Policy
 	unscoped   *cedar.Policy // the same without its action scope: only for use behind the index
+	quick      test          // the same as unscoped; nil where only Cedar will do
 	looks      looks
+	wants      looks // the same without what is looked at only of workers confined to task queues
+
+	// The decision of this policy alone, ready made. Shared by all decisions: nobody may change what they hold.
+	policies, reasons, obligations []string
 }
 
 func newRule(file string, p *cedar.Policy) *rule {
 	r := &rule{file: file, line: p.Position().Line, compiled: p}
-	r.unscoped, r.looks = withoutAction(r.tree()), looksOf(r.tree())
+	tree := r.tree()
+	r.forbids, r.unscoped, r.quick = p.Effect() == cedar.Forbid, withoutAction(tree), quickForm(tree)
+	r.looks, r.wants = looksOf(tree, false), looksOf(tree, true)
 	return r
 }
 
-func (r *rule) forbids() bool       { return r.compiled.Effect() == cedar.Forbid }
 func (r *rule) tree() *ast.Policy   { return (*ast.Policy)(r.compiled.AST()) }
 func (r *rule) located() string     { return fmt.Sprintf("%s:%d", r.file, r.line) }
 func (r *rule) pid() types.PolicyID { return types.PolicyID(r.id) }
@@ -82,7 +89,7 @@ func compile(src *source) (*Set, []Problem) {
 	if err != nil {
 		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
 	}
-	s.digest, s.files = src.digest, src.names()
+	s.digest, s.files, s.archive = src.digest, src.names(), src.archive()
 	return s, nil
 }
 
@@ -155,7 +162,7 @@ func (r *rule) annotate(text []byte) []Problem {
 			r.obligation = value
 			if value != RequireReason {
 				report("@obligation", fmt.Sprintf("obligation %q is not known", value), fmt.Sprintf("the one that can be enforced is %q", RequireReason))
-			} else if r.forbids() {
+			} else if r.forbids {
 				report("@obligation", "an obligation means nothing on a forbid", `put it on a permit, or forbid "unless { context has reason }"`)
 			}
 		default:
@@ -167,6 +174,13 @@ func (r *rule) annotate(text []byte) []Problem {
 				report("@"+key, fmt.Sprintf("annotation @%s is not known", key), fix)
 			}
 		}
+	}
+	r.policies = []string{r.id}
+	if r.reason != "" {
+		r.reasons = []string{r.reason}
+	}
+	if r.obligation != "" {
+		r.obligations = []string{r.obligation}
 	}
 	if r.id == "" && len(problems) == 0 {
 		report("", "the policy has no @id", `begin it with @id("a-name"): decisions and the audit log name it`)

@@ -33,6 +33,7 @@ const (
 	looksSearchAttributes
 	looksCron
 	looksVersioning
+	looksWhole // the resource itself, compared with another
 
 	looksNowhere looks = 0
 	looksAll     looks = 1<<iota - 1
@@ -96,34 +97,99 @@ func looksAt(name types.String) looks {
 	return looksNowhere
 }
 
-// looksOf finds what a policy looks at. An entity is opaque, so that only reading or testing an attribute shows it; the context is
-// a record and could also be compared or passed on whole, which is what the count is for.
-func looksOf(p *ast.Policy) looks {
+// looksOf finds what a policy looks at. An entity is opaque, so that only reading or testing an attribute shows it, and comparing it
+// its name; the context is a record and could also be compared or passed on whole, which is what the counts are for.
+//
+// With unconfined, what follows "principal.confined.contains(resource.namespace) &&" is left out: it matters only in namespaces where
+// roles.yaml confines a worker to task queues.
+func looksOf(p *ast.Policy, unconfined bool) looks {
 	found := looksNowhere
 	for _, c := range p.Conditions {
-		uses, reads := 0, 0
-		look := func(arg ast.IsNode, name types.String) {
-			found |= looksAt(name)
-			if v, ok := arg.(ast.NodeTypeVariable); ok && v.Name == "context" {
-				reads++
-			}
-		}
-		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
-			switch n := n.(type) {
-			case ast.NodeTypeAccess:
-				look(n.Arg, n.Value)
-			case ast.NodeTypeHas:
-				look(n.Arg, n.Value)
-			case ast.NodeTypeVariable:
-				if n.Name == "context" {
-					uses++
-				}
-			}
-			return true
-		})
-		if uses != reads {
-			found = looksAll
-		}
+		found |= looksIn(c.Body, unconfined)
 	}
 	return found
+}
+
+func looksIn(body ast.IsNode, unconfined bool) looks {
+	found := looksNowhere
+	contexts, resources := 0, 0 // uses of the variables that show no more than the attributes found, subtracted from all uses
+	shown := func(n ast.IsNode) {
+		if isVariable(n, "context") {
+			contexts--
+		} else if isVariable(n, "resource") {
+			resources--
+		}
+	}
+	ast.Inspect(ast.NewNode(body), func(n ast.IsNode) bool {
+		switch n := n.(type) {
+		case ast.NodeTypeAnd:
+			if unconfined && isConfinedTest(n.Left) {
+				return false
+			}
+		case ast.NodeTypeAccess:
+			found |= looksAt(n.Value)
+			shown(n.Arg)
+		case ast.NodeTypeHas:
+			found |= looksAt(n.Value)
+			shown(n.Arg)
+		case ast.NodeTypeIs:
+			shown(n.Left)
+		case ast.NodeTypeIsIn:
+			if isPlace(n.Entity) {
+				shown(n.Left)
+			}
+		case ast.NodeTypeIn:
+			if isPlace(n.Right) {
+				shown(n.Left)
+			}
+		case ast.NodeTypeVariable:
+			if n.Name == "context" {
+				contexts++
+			} else if n.Name == "resource" {
+				resources++
+			}
+		}
+		return true
+	})
+	if contexts != 0 {
+		found |= looksContext
+	}
+	if resources != 0 {
+		found |= looksWhole
+	}
+	return found
+}
+
+// isPlace reports whether the node names a namespace or the cluster: being in it shows nothing of a resource but its namespace.
+func isPlace(n ast.IsNode) bool {
+	uid, ok := literalEntity(n)
+	return ok && (uid.Type == typeNamespace || uid.Type == typeCluster)
+}
+
+// isConfinedTest matches principal.confined.contains(resource.namespace).
+func isConfinedTest(n ast.IsNode) bool {
+	c, ok := n.(ast.NodeTypeContains)
+	if !ok {
+		return false
+	}
+	left, _ := isAttribute(c.Left, "principal")
+	right, _ := isAttribute(c.Right, "resource")
+	return left == "confined" && right == "namespace"
+}
+
+// names lists, in words, the attributes of a run in the set.
+func (l looks) names() []string {
+	var names []string
+	for _, n := range []struct {
+		bits looks
+		name string
+	}{
+		{looksType, "type"}, {looksTaskQueue | looksQueue, "task queue"}, {looksSearchAttributes, "search attributes"}, {looksRunID, "run id"},
+		{looksCron, "cron"}, {looksVersioning, "versioning override"}, {looksID | looksWhole | looksName | looksWorkflowID, "id"},
+	} {
+		if l&n.bits != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
 }

@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"slices"
+	"sync"
+	"time"
+
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
@@ -10,11 +14,45 @@ import (
 type principal struct {
 	claims   *identity.Claims
 	holdings holdings
-	entity   types.Entity
-	keys     []int32   // index keys of the principal and its groups
-	scopes   types.Set // OAuth scopes
-	agent    types.Boolean
+	uid      types.EntityUID
+
+	in         map[string]roleBits // roles by namespace
+	everywhere roleBits
+	agent      bool
+	groups     map[string]struct{} // only when there are many
+	keys       []int32             // index keys of the principal and its groups
+
+	cedar sync.Once // covers the two below, which only some policies need
+	ent   types.Entity
+	scps  types.Set // OAuth scopes
 }
+
+// roleBits is a set of roles.
+type roleBits uint8
+
+const (
+	bitRead roleBits = 1 << iota
+	bitWrite
+	bitWorker
+	bitAdmin
+)
+
+func roleBit(r Role) roleBits {
+	switch r {
+	case RoleRead:
+		return bitRead
+	case RoleWrite:
+		return bitWrite
+	case RoleWorker:
+		return bitWorker
+	case RoleAdmin:
+		return bitAdmin
+	}
+	return 0
+}
+
+// manyGroups is from how many groups on a map is faster than a search.
+const manyGroups = 16
 
 // invalidClaims says why no decision can be made for the claims, or "".
 func invalidClaims(c *identity.Claims) string {
@@ -30,17 +68,73 @@ func invalidClaims(c *identity.Claims) string {
 }
 
 func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
-	p := &principal{claims: c, holdings: h}
-	uid := types.NewEntityUID(typeUser, types.String(c.Issuer+"|"+c.ID))
+	p := &principal{claims: c, holdings: h, uid: types.NewEntityUID(typeUser, types.String(c.Issuer+"|"+c.ID))}
 	if c.Kind == identity.Client {
-		uid.Type = typeClient
+		p.uid.Type = typeClient
 	}
+	if len(s.index.principals) > 0 {
+		find := func(uid types.EntityUID) {
+			if n, ok := s.index.principals[uid]; ok && !slices.Contains(p.keys, n) {
+				p.keys = append(p.keys, n)
+			}
+		}
+		for _, g := range c.Groups {
+			find(types.EntityUID{Type: typeGroup, ID: types.String(g)})
+		}
+		find(p.uid)
+	}
+	if len(c.Groups) >= manyGroups {
+		p.groups = make(map[string]struct{}, len(c.Groups))
+		for _, g := range c.Groups {
+			p.groups[g] = struct{}{}
+		}
+	}
+	for role, names := range h.in {
+		for _, name := range names {
+			if p.in == nil {
+				p.in = make(map[string]roleBits, len(names))
+			}
+			p.in[name] |= roleBit(role)
+		}
+	}
+	for _, role := range h.everywhere {
+		p.everywhere |= roleBit(role)
+	}
+	// Only the outermost actor acts now; the nested ones are history (RFC 8693 section 4.1).
+	p.agent = h.agent || len(c.Actors) > 0 && c.Actors[0].Profile == "ai_agent"
+	return p
+}
+
+func (p *principal) inGroup(name string) bool {
+	if p.groups != nil {
+		_, ok := p.groups[name]
+		return ok
+	}
+	return slices.Contains(p.claims.Groups, name)
+}
+
+// mayTake reports whether roles.yaml names the task queue for a principal that is confined to some.
+func (p *principal) mayTake(r *Resource) bool {
+	return slices.Contains(p.holdings.queues[r.Namespace], r.TaskQueue)
+}
+
+// entity is the principal as Cedar sees it.
+func (p *principal) entity() types.Entity {
+	p.cedar.Do(p.build)
+	return p.ent
+}
+
+func (p *principal) scopes() types.Set {
+	p.cedar.Do(p.build)
+	return p.scps
+}
+
+func (p *principal) build() {
+	c, h := p.claims, p.holdings
 	groups := make([]types.EntityUID, len(c.Groups))
 	for i, g := range c.Groups {
 		groups[i] = types.NewEntityUID(typeGroup, types.String(g))
 	}
-	p.keys = keysOf(s.index.principals, append(groups, uid)...)
-
 	attributes := types.RecordMap{
 		"issuer": types.String(c.Issuer),
 		"id":     types.String(c.ID),
@@ -65,14 +159,19 @@ func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
 		everywhere[i] = types.String(role)
 	}
 	attributes["everywhere"] = types.NewSet(everywhere...)
-	p.entity = types.Entity{UID: uid, Parents: types.NewEntityUIDSet(groups...), Attributes: types.NewRecord(attributes)}
+	p.ent = types.Entity{UID: p.uid, Parents: types.NewEntityUIDSet(groups...), Attributes: types.NewRecord(attributes)}
 
 	scopes := make([]types.Value, len(c.Scopes))
 	for i, scope := range c.Scopes {
 		scopes[i] = types.String(scope)
 	}
-	p.scopes = types.NewSet(scopes...)
-	// Only the outermost actor acts now; the nested ones are history (RFC 8693 section 4.1).
-	p.agent = types.Boolean(h.agent || len(c.Actors) > 0 && c.Actors[0].Profile == "ai_agent")
-	return p
+	p.scps = types.NewSet(scopes...)
+}
+
+// authAge is how many seconds ago the person last proved who they are, if the token says.
+func authAge(c *identity.Claims, now time.Time) (int64, bool) {
+	if c.AuthTime.IsZero() {
+		return 0, false
+	}
+	return max(0, int64(now.Sub(c.AuthTime).Seconds())), true
 }

@@ -16,6 +16,9 @@ type namespace struct {
 	bare   types.Record       // {namespace}: the attributes of a resource of which policies ask nothing else
 	entity types.Entity
 	inKeys []int32 // index keys of the namespace and the cluster
+
+	// named are the index keys of the workflows, task queues and schedules in it that some policy names.
+	named map[entityName]int32
 }
 
 func (s *Set) newNamespace(name string) *namespace {
@@ -28,50 +31,43 @@ func (s *Set) newNamespace(name string) *namespace {
 		Attributes: types.NewRecord(types.RecordMap{"namespace": n.uid, "name": types.String(name)}),
 	}
 	n.inKeys = keysOf(s.index.resources, n.uid, clusterUID)
+	n.named = s.index.named[name]
 	return n
 }
 
-// target is the resource of one request, as Cedar sees it.
-type target struct {
-	uid types.EntityUID
-	ns  *namespace
-}
-
-// target names the entity that the action acts on. Workflows, task queues and schedules are "NAMESPACE/ID", which has one reading
-// because a namespace has no slash.
-func (s *Set) target(scope Scope, r *Resource) target {
-	if scope == ScopeCluster {
-		return target{clusterUID, s.namespaces.get("", s.newNamespace)}
-	}
-	ns := s.namespaces.get(r.Namespace, s.newNamespace)
-	switch scope {
+// entityType is the type of what actions of a scope act on.
+func (s Scope) entityType() types.EntityType {
+	switch s {
+	case ScopeNamespace:
+		return typeNamespace
 	case ScopeWorkflow:
-		return target{types.NewEntityUID(typeWorkflow, types.String(r.Namespace+"/"+r.WorkflowID)), ns}
+		return typeWorkflow
 	case ScopeTaskQueue:
-		return target{types.NewEntityUID(typeTaskQueue, types.String(r.Namespace+"/"+r.TaskQueue)), ns}
+		return typeTaskQueue
 	case ScopeSchedule:
-		return target{types.NewEntityUID(typeSchedule, types.String(r.Namespace+"/"+r.ScheduleID)), ns}
+		return typeSchedule
 	}
-	return target{ns.uid, ns}
+	return typeCluster
 }
 
 // entities gives Cedar the entities of one request as it asks for them. It makes no promise beyond that request.
 type entities struct {
-	set       *Set
-	principal *principal
-	target    target
-	resource  *Resource
-	looks     looks // what the candidates look at
-	built     bool  // whether own is ready
-	own       types.Entity
+	set      *Set
+	p        *principal
+	ns       *namespace
+	uid      types.EntityUID // of the resource
+	resource *Resource
+	looks    looks // what the candidates look at
+	built    bool  // whether own is ready
+	own      types.Entity
 }
 
 // Get implements types.EntityGetter.
 func (e *entities) Get(uid types.EntityUID) (types.Entity, bool) {
 	switch {
-	case uid == e.principal.entity.UID:
-		return e.principal.entity, true
-	case uid == e.target.uid:
+	case uid == e.p.uid:
+		return e.p.entity(), true
+	case uid == e.uid:
 		if !e.built {
 			e.own, e.built = e.build(), true
 		}
@@ -82,8 +78,8 @@ func (e *entities) Get(uid types.EntityUID) (types.Entity, bool) {
 		entity, ok := e.set.actions[string(uid.ID)]
 		return entity, ok
 	case typeNamespace:
-		if uid == e.target.ns.uid {
-			return e.target.ns.entity, true
+		if uid == e.ns.uid {
+			return e.ns.entity, true
 		}
 		return e.set.namespaces.get(string(uid.ID), e.set.newNamespace).entity, true
 	case typeGroup:
@@ -92,29 +88,34 @@ func (e *entities) Get(uid types.EntityUID) (types.Entity, bool) {
 		return types.Entity{UID: uid, Attributes: types.NewRecord(types.RecordMap{"namespace": types.NewEntityUID(typeNamespace, "")})}, true
 	}
 	// A workflow, task queue or schedule that the policy names and the request does not: only its place is known.
-	if name, _, ok := strings.Cut(string(uid.ID), "/"); ok {
+	if name, id, ok := strings.Cut(string(uid.ID), "/"); ok {
+		ns := e.set.namespaces.get(name, e.set.newNamespace)
+		known := types.RecordMap{"namespace": ns.uid}
 		switch uid.Type {
-		case typeWorkflow, typeTaskQueue, typeSchedule:
-			ns := e.set.namespaces.get(name, e.set.newNamespace)
-			return types.Entity{UID: uid, Parents: ns.inIt, Attributes: ns.bare}, true
+		case typeWorkflow, typeSchedule:
+			known["id"] = types.String(id)
+			return types.Entity{UID: uid, Parents: ns.inIt, Attributes: types.NewRecord(known)}, true
+		case typeTaskQueue:
+			known["name"] = types.String(id)
+			return types.Entity{UID: uid, Parents: ns.inIt, Attributes: types.NewRecord(known)}, true
 		}
 	}
 	return types.Entity{}, false
 }
 
 func (e *entities) build() types.Entity {
-	if e.target.uid.Type == typeNamespace {
-		return e.target.ns.entity
+	if e.uid.Type == typeNamespace {
+		return e.ns.entity
 	}
-	entity := types.Entity{UID: e.target.uid, Parents: e.target.ns.inIt, Attributes: e.target.ns.bare}
-	if e.target.uid.Type == typeCluster {
+	entity := types.Entity{UID: e.uid, Parents: e.ns.inIt, Attributes: e.ns.bare}
+	if e.uid.Type == typeCluster {
 		entity.Parents = types.EntityUIDSet{}
 		return entity
 	}
 	if e.looks&^looksContext == 0 {
 		return entity
 	}
-	attributes := types.RecordMap{"namespace": e.target.ns.uid}
+	attributes := types.RecordMap{"namespace": e.ns.uid}
 	r := e.resource
 	add := func(bit looks, name types.String, value string, always bool) {
 		if e.looks&bit != 0 && (always || value != "") {
@@ -133,14 +134,14 @@ func (e *entities) build() types.Entity {
 	}
 	add(looksCron, "cron", r.Cron, false)
 	add(looksVersioning, "versioning", r.Versioning, false)
-	switch e.target.uid.Type {
+	switch e.uid.Type {
 	case typeWorkflow:
 		add(looksID, "id", r.WorkflowID, true)
 		add(looksRunID, "run_id", r.RunID, false)
 		add(looksType, "type", r.WorkflowType, false)
 		add(looksTaskQueue, "task_queue", r.TaskQueue, false)
 	case typeTaskQueue:
-		attributes = types.RecordMap{"namespace": e.target.ns.uid}
+		attributes = types.RecordMap{"namespace": e.ns.uid}
 		add(looksName, "name", r.TaskQueue, true)
 	case typeSchedule:
 		add(looksID, "id", r.ScheduleID, true)
@@ -153,7 +154,7 @@ func (e *entities) build() types.Entity {
 }
 
 // circumstances makes the Cedar context, with only what the candidates look at.
-func circumstances(seen looks, p *principal, req *Request) types.Record {
+func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Record {
 	if seen&looksContext == 0 {
 		return types.Record{}
 	}
@@ -163,12 +164,11 @@ func circumstances(seen looks, p *principal, req *Request) types.Record {
 			attributes[name] = types.String(value)
 		}
 	}
-	c := &req.Context
 	if seen&looksAgent != 0 {
-		attributes["agent"] = p.agent
+		attributes["agent"] = types.Boolean(p.agent)
 	}
 	if seen&looksScopes != 0 {
-		attributes["scopes"] = p.scopes
+		attributes["scopes"] = p.scopes()
 	}
 	if seen&looksClientID != 0 {
 		attributes["client_id"] = types.String(p.claims.ClientID)
@@ -176,9 +176,10 @@ func circumstances(seen looks, p *principal, req *Request) types.Record {
 	if seen&looksNow != 0 {
 		attributes["now"] = types.NewDatetime(c.Now)
 	}
-	if seen&looksAuthAge != 0 && !p.claims.AuthTime.IsZero() {
-		// An authentication a little in the future is clock skew, not a negative age.
-		attributes["auth_age"] = types.Long(max(0, int64(c.Now.Sub(p.claims.AuthTime).Seconds())))
+	if seen&looksAuthAge != 0 {
+		if age, ok := authAge(p.claims, c.Now); ok {
+			attributes["auth_age"] = types.Long(age)
+		}
 	}
 	if seen&looksSourceIP != 0 && c.SourceIP.IsValid() {
 		addr := c.SourceIP.Unmap().WithZone("")
@@ -187,9 +188,9 @@ func circumstances(seen looks, p *principal, req *Request) types.Record {
 	text(looksACR, "acr", p.claims.ACR)
 	text(looksReason, "reason", strings.TrimSpace(c.Reason))
 	text(looksGrant, "grant", c.Grant)
-	text(looksSignal, "signal", req.Resource.Signal)
-	text(looksUpdate, "update", req.Resource.Update)
-	text(looksQuery, "query", req.Resource.Query)
-	text(looksEndpoint, "endpoint", req.Resource.Endpoint)
+	text(looksSignal, "signal", r.Signal)
+	text(looksUpdate, "update", r.Update)
+	text(looksQuery, "query", r.Query)
+	text(looksEndpoint, "endpoint", r.Endpoint)
 	return types.NewRecord(attributes)
 }

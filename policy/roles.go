@@ -233,3 +233,18 @@ func compilePattern(text string) (*regexp.Regexp, string) {
 	expr = strings.Replace(expr, regexp.QuoteMeta("{role}"), "(?P<role>read|write|worker|admin)", 1)
 	return regexp.MustCompile(`\A(?:` + expr + `)\z`), ""
 }
+
+// confined lists the namespaces in which some client's worker role is confined to task queues.
+func (m *rolemap) confined() map[string]bool {
+	all := map[string]bool{}
+	for _, entries := range m.clients {
+		for _, e := range entries {
+			for _, g := range e.grants {
+				if len(e.queues) > 0 && g.role == RoleWorker {
+					all[g.namespace] = true
+				}
+			}
+		}
+	}
+	return all
+}

@@ -15,11 +15,14 @@ import (
 type Set struct {
 	digest   string
 	files    []string
+	archive  []byte // what digest is the SHA-256 of
 	loaded   time.Time
 	policies map[types.PolicyID]*rule
 	roles    *rolemap
 	index    *index
 	actions  map[string]types.Entity
+	nowhere  *namespace      // of what is in no namespace: the cluster
+	confined map[string]bool // namespaces where roles.yaml confines a worker to task queues
 
 	// Derived values, kept because many calls share a token and a namespace. They die with the set.
 	principals *slots[*identity.Claims, *principal]
@@ -47,6 +50,9 @@ func newSet(rules []*rule, roles *rolemap) (*Set, error) {
 	for _, r := range rules {
 		s.policies[r.pid()] = r
 	}
+	s.confined = roles.confined()
+	s.nowhere = s.newNamespace("")
+	s.nowhere.inKeys = keysOf(s.index.resources, clusterUID)
 	for uid, action := range schema.Actions {
 		s.actions[string(uid.ID)] = action.Entity
 	}

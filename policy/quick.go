@@ -1,0 +1,485 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// truth is what a condition came to. fail means that Cedar would report an error.
+type truth uint8
+
+const (
+	no truth = iota
+	yes
+	fail
+)
+
+// test is one condition, compiled to run on the question itself: no Cedar entities, records or sets are built. Most policies are
+// made of a few kinds of condition, which have this form; a policy with any other is left to Cedar whole. That both come to the
+// same is a property test.
+type test func(*question) truth
+
+func said(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// quickForm compiles the policy without its action scope, or returns nil if some part of it has no quick form.
+func quickForm(tree *ast.Policy) test {
+	var all test
+	add := func(t test) { all = both(all, t) }
+	if t := quickScope("principal", tree.Principal); t != nil {
+		add(t)
+	} else if _, any := tree.Principal.(ast.ScopeTypeAll); !any {
+		return nil
+	}
+	if t := quickScope("resource", tree.Resource); t != nil {
+		add(t)
+	} else if _, any := tree.Resource.(ast.ScopeTypeAll); !any {
+		return nil
+	}
+	for _, c := range tree.Conditions {
+		t := quickTest(c.Body)
+		if t == nil {
+			return nil
+		}
+		if c.Condition == ast.ConditionUnless {
+			t = not(t)
+		}
+		add(t)
+	}
+	if all == nil {
+		return always
+	}
+	return all
+}
+
+func always(*question) truth { return yes }
+
+func quickScope(variable string, scope ast.IsScopeNode) test {
+	switch s := scope.(type) {
+	case ast.ScopeTypeEq:
+		return isEntity(variable, s.Entity)
+	case ast.ScopeTypeIn:
+		return isIn(variable, s.Entity)
+	case ast.ScopeTypeIs:
+		return isType(variable, s.Type)
+	case ast.ScopeTypeIsIn:
+		return both(isType(variable, s.Type), isIn(variable, s.Entity))
+	}
+	return nil
+}
+
+func both(a, b test) test {
+	if a == nil {
+		return b
+	}
+	if b == nil {
+		return a
+	}
+	return func(q *question) truth {
+		if t := a(q); t != yes {
+			return t
+		}
+		return b(q)
+	}
+}
+
+func either(a, b test) test {
+	return func(q *question) truth {
+		if t := a(q); t != no {
+			return t
+		}
+		return b(q)
+	}
+}
+
+func not(a test) test {
+	return func(q *question) truth {
+		switch a(q) {
+		case yes:
+			return no
+		case no:
+			return yes
+		}
+		return fail
+	}
+}
+
+// quickTest compiles one expression of type Bool, or returns nil.
+func quickTest(n ast.IsNode) test {
+	switch n := n.(type) {
+	case ast.NodeValue:
+		if b, ok := n.Value.(types.Boolean); ok {
+			value := said(bool(b))
+			return func(*question) truth { return value }
+		}
+	case ast.NodeTypeAnd:
+		a, b := quickTest(n.Left), quickTest(n.Right)
+		if a != nil && b != nil {
+			return both(a, b)
+		}
+	case ast.NodeTypeOr:
+		a, b := quickTest(n.Left), quickTest(n.Right)
+		if a != nil && b != nil {
+			return either(a, b)
+		}
+	case ast.NodeTypeNot:
+		if a := quickTest(n.Arg); a != nil {
+			return not(a)
+		}
+	case ast.NodeTypeIfThenElse:
+		c, a, b := quickTest(n.If), quickTest(n.Then), quickTest(n.Else)
+		if a != nil && b != nil && c != nil {
+			return func(q *question) truth {
+				switch c(q) {
+				case yes:
+					return a(q)
+				case no:
+					return b(q)
+				}
+				return fail
+			}
+		}
+	case ast.NodeTypeAccess:
+		if isVariable(n.Arg, "context") && n.Value == "agent" {
+			return func(q *question) truth { return said(q.p.agent) }
+		}
+	case ast.NodeTypeHas:
+		return quickHas(n)
+	case ast.NodeTypeContains:
+		return quickContains(n)
+	case ast.NodeTypeEquals:
+		return quickEquals(n.Left, n.Right)
+	case ast.NodeTypeNotEquals:
+		if t := quickEquals(n.Left, n.Right); t != nil {
+			return not(t)
+		}
+	case ast.NodeTypeLessThan:
+		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age < limit })
+	case ast.NodeTypeLessThanOrEqual:
+		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age <= limit })
+	case ast.NodeTypeGreaterThan:
+		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age > limit })
+	case ast.NodeTypeGreaterThanOrEqual:
+		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age >= limit })
+	case ast.NodeTypeLike:
+		if get := textOf(n.Arg); get != nil {
+			pattern := n.Value
+			return func(q *question) truth {
+				value, ok := get(q)
+				if !ok {
+					return fail
+				}
+				return said(pattern.Match(types.String(value)))
+			}
+		}
+	case ast.NodeTypeIs:
+		if v, ok := n.Left.(ast.NodeTypeVariable); ok {
+			return isType(string(v.Name), n.EntityType)
+		}
+	case ast.NodeTypeIsIn:
+		v, isVar := n.Left.(ast.NodeTypeVariable)
+		uid, isUID := literalEntity(n.Entity)
+		if isVar && isUID {
+			a, b := isType(string(v.Name), n.EntityType), isIn(string(v.Name), uid)
+			if a != nil && b != nil {
+				return both(a, b)
+			}
+		}
+	case ast.NodeTypeIn:
+		return quickIn(n)
+	}
+	return nil
+}
+
+func isVariable(n ast.IsNode, name types.String) bool {
+	v, ok := n.(ast.NodeTypeVariable)
+	return ok && v.Name == name
+}
+
+// isAttribute matches VARIABLE.NAME and returns the name.
+func isAttribute(n ast.IsNode, variable types.String) (types.String, bool) {
+	a, ok := n.(ast.NodeTypeAccess)
+	if !ok || !isVariable(a.Arg, variable) {
+		return "", false
+	}
+	return a.Value, true
+}
+
+func literalEntity(n ast.IsNode) (types.EntityUID, bool) {
+	v, ok := n.(ast.NodeValue)
+	if !ok {
+		return types.EntityUID{}, false
+	}
+	uid, ok := v.Value.(types.EntityUID)
+	return uid, ok
+}
+
+func literalText(n ast.IsNode) (string, bool) {
+	v, ok := n.(ast.NodeValue)
+	if !ok {
+		return "", false
+	}
+	s, ok := v.Value.(types.String)
+	return string(s), ok
+}
+
+// isEntity tests VARIABLE == UID.
+func isEntity(variable string, uid types.EntityUID) test {
+	switch variable {
+	case "principal":
+		return func(q *question) truth { return said(q.p.uid == uid) }
+	case "action":
+		return func(q *question) truth { return said(q.action.uid == uid) }
+	case "resource":
+		namespace, id, slash := strings.Cut(string(uid.ID), "/")
+		return func(q *question) truth {
+			switch {
+			case uid.Type != q.action.of:
+				return no
+			case uid.Type == typeCluster:
+				return said(uid == clusterUID)
+			case uid.Type == typeNamespace:
+				return said(string(uid.ID) == q.resource.Namespace)
+			}
+			return said(slash && namespace == q.resource.Namespace && id == q.id)
+		}
+	}
+	return nil
+}
+
+// isIn tests VARIABLE in UID: the entity itself, its groups, its namespace or the cluster.
+func isIn(variable string, uid types.EntityUID) test {
+	switch variable {
+	case "principal":
+		if uid.Type == typeGroup {
+			group := string(uid.ID)
+			return func(q *question) truth { return said(q.p.inGroup(group)) }
+		}
+		return isEntity(variable, uid)
+	case "action":
+		if uid.Type != typeAction {
+			return func(*question) truth { return no }
+		}
+		name := string(uid.ID)
+		return func(q *question) truth { return said(q.action.Name == name || string(q.action.Access) == name) }
+	case "resource":
+		switch uid.Type {
+		case typeCluster:
+			return func(*question) truth { return said(uid == clusterUID) }
+		case typeNamespace:
+			name := string(uid.ID)
+			return func(q *question) truth { return said(q.action.Scope != ScopeCluster && q.resource.Namespace == name) }
+		}
+		return isEntity(variable, uid)
+	}
+	return nil
+}
+
+func isType(variable string, name types.EntityType) test {
+	switch variable {
+	case "principal":
+		return func(q *question) truth { return said(q.p.uid.Type == name) }
+	case "action":
+		return func(*question) truth { return said(name == typeAction) }
+	case "resource":
+		return func(q *question) truth { return said(q.action.of == name) }
+	}
+	return nil
+}
+
+func quickIn(n ast.NodeTypeIn) test {
+	v, ok := n.Left.(ast.NodeTypeVariable)
+	if !ok || v.Name == "context" {
+		return nil
+	}
+	if uid, ok := literalEntity(n.Right); ok {
+		return isIn(string(v.Name), uid)
+	}
+	list, ok := n.Right.(ast.NodeTypeSet)
+	if !ok || len(list.Elements) == 0 {
+		return nil
+	}
+	var any test
+	for _, element := range list.Elements {
+		uid, ok := literalEntity(element)
+		if !ok {
+			return nil
+		}
+		one := isIn(string(v.Name), uid)
+		if any == nil {
+			any = one
+		} else {
+			any = either(any, one)
+		}
+	}
+	return any
+}
+
+// quickAge compares context.auth_age with a number.
+func quickAge(left, right ast.IsNode, holds func(age, limit int64) bool) test {
+	name, ok := isAttribute(left, "context")
+	if !ok || name != "auth_age" {
+		return nil
+	}
+	v, ok := right.(ast.NodeValue)
+	if !ok {
+		return nil
+	}
+	limit, ok := v.Value.(types.Long)
+	if !ok {
+		return nil
+	}
+	return func(q *question) truth {
+		age, ok := q.authAge()
+		if !ok {
+			return fail
+		}
+		return said(holds(age, int64(limit)))
+	}
+}
+
+func quickEquals(left, right ast.IsNode) test {
+	if _, literal := left.(ast.NodeValue); literal {
+		left, right = right, left
+	}
+	if uid, ok := literalEntity(right); ok {
+		if v, ok := left.(ast.NodeTypeVariable); ok && v.Name != "context" {
+			return isEntity(string(v.Name), uid)
+		}
+		if name, ok := isAttribute(left, "resource"); ok && name == "namespace" {
+			// The namespace of what is in none is Namespace::"".
+			return func(q *question) truth {
+				return said(uid.Type == typeNamespace && string(uid.ID) == q.namespaceName())
+			}
+		}
+		return nil
+	}
+	want, ok := literalText(right)
+	if !ok {
+		return nil
+	}
+	get := textOf(left)
+	if get == nil {
+		return nil
+	}
+	return func(q *question) truth {
+		value, ok := get(q)
+		if !ok {
+			return fail
+		}
+		return said(value == want)
+	}
+}
+
+func quickContains(n ast.NodeTypeContains) test {
+	if list, ok := n.Left.(ast.NodeTypeSet); ok {
+		return quickOneOf(list, n.Right)
+	}
+	if name, ok := isAttribute(n.Left, "principal"); ok {
+		what, _ := isAttribute(n.Right, "resource")
+		switch {
+		case name == "everywhere":
+			text, ok := literalText(n.Right)
+			if !ok {
+				return nil
+			}
+			bit := roleBit(Role(text))
+			return func(q *question) truth { return said(q.p.everywhere&bit != 0) }
+		case name == "confined" && what == "namespace":
+			return func(q *question) truth {
+				return said(q.action.Scope != ScopeCluster && q.p.holdings.queues[q.resource.Namespace] != nil)
+			}
+		case name == "queues" && isVariable(n.Right, "resource"):
+			return func(q *question) truth { return said(q.action.Scope == ScopeTaskQueue && q.p.mayTake(q.resource)) }
+		case name == "queues" && what == "queue":
+			return func(q *question) truth {
+				if !q.hasRunAttributes() || q.resource.TaskQueue == "" {
+					return fail
+				}
+				return said(q.p.mayTake(q.resource))
+			}
+		case roleBit(Role(name)) != 0 && what == "namespace":
+			bit := roleBit(Role(name))
+			return func(q *question) truth {
+				return said(q.action.Scope != ScopeCluster && q.p.in[q.resource.Namespace]&bit != 0)
+			}
+		}
+		return nil
+	}
+	text, ok := literalText(n.Right)
+	if !ok {
+		return nil
+	}
+	if name, ok := isAttribute(n.Left, "context"); ok && name == "scopes" {
+		return func(q *question) truth { return said(slices.Contains(q.p.claims.Scopes, text)) }
+	}
+	if name, ok := isAttribute(n.Left, "resource"); ok && name == "search_attributes" {
+		return func(q *question) truth {
+			if !q.hasRunAttributes() {
+				return fail
+			}
+			return said(slices.Contains(q.resource.SearchAttributes, text))
+		}
+	}
+	return nil
+}
+
+// quickOneOf compiles ["a", "b"].contains(TEXT).
+func quickOneOf(list ast.NodeTypeSet, right ast.IsNode) test {
+	get := textOf(right)
+	if get == nil {
+		return nil
+	}
+	var texts []string
+	for _, element := range list.Elements {
+		text, ok := literalText(element)
+		if !ok {
+			return nil
+		}
+		texts = append(texts, text)
+	}
+	return func(q *question) truth {
+		value, ok := get(q)
+		if !ok {
+			return fail
+		}
+		return said(slices.Contains(texts, value))
+	}
+}
+
+func quickHas(n ast.NodeTypeHas) test {
+	switch {
+	case isVariable(n.Arg, "context"):
+		switch n.Value {
+		case "now", "client_id", "scopes", "agent":
+			return always
+		case "auth_age":
+			return func(q *question) truth { _, ok := q.authAge(); return said(ok) }
+		case "source_ip":
+			return func(q *question) truth { return said(q.context.SourceIP.IsValid()) }
+		}
+		if get := contextText(n.Value); get != nil {
+			return func(q *question) truth { _, ok := get(q); return said(ok) }
+		}
+	case isVariable(n.Arg, "resource"):
+		switch n.Value {
+		case "namespace":
+			return always
+		case "search_attributes":
+			return func(q *question) truth { return said(q.hasRunAttributes()) }
+		case "queue":
+			return func(q *question) truth { return said(q.hasRunAttributes() && q.resource.TaskQueue != "") }
+		}
+		if get := resourceText(n.Value); get != nil {
+			return func(q *question) truth { _, ok := get(q); return said(ok) }
+		}
+	}
+	return nil
+}
