@@ -17,6 +17,7 @@ import (
 type process struct {
 	pid, ppid int
 	name      string
+	args      string // command line, separated by blanks
 	zombie    bool
 }
 
@@ -35,7 +36,8 @@ func processes() []process {
 		fields := strings.Fields(line[end+1:])
 		pid, _ := strconv.Atoi(strings.TrimSpace(line[:open]))
 		ppid, _ := strconv.Atoi(fields[1])
-		out = append(out, process{pid, ppid, line[open+1 : end], fields[0] == "Z"})
+		args, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline")) // gone meanwhile: empty
+		out = append(out, process{pid, ppid, line[open+1 : end], strings.ReplaceAll(strings.TrimRight(string(args), "\x00"), "\x00", " "), fields[0] == "Z"})
 	}
 	return out
 }

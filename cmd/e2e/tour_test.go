@@ -68,7 +68,7 @@ func TestTour(t *testing.T) {
 	shows(t, page, code) // the page must show the code, for the person to compare
 	screenshot(t, page, "7-device-approve")
 	do(t, page, "approving", chromedp.Click(chromedp.CSS(`button[value="approve"]`)))
-	shows(t, page, "signed in")
+	shows(t, page, "Device connected")
 	screenshot(t, page, "8-device-done")
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("the tour ended with %v:\n%s", err, out.String())
