@@ -2,10 +2,11 @@ package gate
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	schedulepb "go.temporal.io/api/schedule/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -15,77 +16,132 @@ import (
 type ask struct {
 	action   string
 	resource policy.Resource
+	run      runBinding
+	target   int // with namedRun: which of the request's targets (target.go)
 }
 
-// asks lists the acts inside a call, the call's own method first. Requests that do more than their name says are taken apart here, so that
-// none is a detour to an act that its caller may not do.
-func (c Call) asks() ([]ask, error) {
-	own := ask{c.actionName(), resourceOf(c)}
-	out := []ask{own}
-	also := func(action string, r policy.Resource) { out = append(out, ask{action, r}) }
+// runBinding says how the act's run stands to what Temporal will act on.
+type runBinding uint8
 
-	switch r := c.Request.(type) {
+const (
+	noRun      runBinding = iota // the act is about no existing run, or about runs that the request does not name
+	namedRun                     // the request has a place for the run's id, so that the run decided on can be pinned there
+	currentRun                   // whichever run of the workflow id is under way when Temporal acts; it can't be pinned
+)
+
+// asks lists the acts inside a call, the call's own method first, appended to out. Requests that do more than their name says are taken
+// apart here, so that none is a detour to an act that its caller may not do.
+func (c *Call) asks(out []ask) ([]ask, error) {
+	out = append(out, ask{action: c.actionName()})
+	own := &out[0]
+	c.describeRequest(&own.resource)
+	r := own.resource
+
+	var err error
+	switch req := c.Request.(type) {
 	case *workflowservice.StartWorkflowExecutionRequest:
-		if c.Method != workflowService+"StartWorkflowExecution" {
-			break
-		}
-		if endsExisting(r.GetWorkflowIdReusePolicy(), r.GetWorkflowIdConflictPolicy()) {
-			also("TerminateWorkflowExecution", own.resource)
-		}
+		out = terminating(out, r, req.GetWorkflowIdReusePolicy(), req.GetWorkflowIdConflictPolicy())
 	case *workflowservice.SignalWithStartWorkflowExecutionRequest:
-		also("StartWorkflowExecution", own.resource)
-		also("SignalWorkflowExecution", own.resource)
-		if endsExisting(r.GetWorkflowIdReusePolicy(), r.GetWorkflowIdConflictPolicy()) {
-			also("TerminateWorkflowExecution", own.resource)
-		}
+		out = append(out,
+			ask{action: "StartWorkflowExecution", resource: r},
+			// The signal goes to the run that is under way, which may be of another type than the start names.
+			ask{action: "SignalWorkflowExecution", resource: r, run: currentRun})
+		out = terminating(out, r, req.GetWorkflowIdReusePolicy(), req.GetWorkflowIdConflictPolicy())
 	case *workflowservice.ExecuteMultiOperationRequest:
-		for _, op := range r.GetOperations() {
-			var inner Call
-			switch {
-			case op.GetStartWorkflow() != nil:
-				inner = Call{Method: workflowService + "StartWorkflowExecution", Request: op.GetStartWorkflow()}
-			case op.GetUpdateWorkflow() != nil:
-				inner = Call{Method: workflowService + "UpdateWorkflowExecution", Request: op.GetUpdateWorkflow()}
-			default:
-				return nil, errors.New("ExecuteMultiOperation holds an operation that this gate does not know")
-			}
-			if inner.namespace() != r.GetNamespace() {
-				return nil, errors.New("ExecuteMultiOperation holds an operation in another namespace than its own")
-			}
-			more, err := inner.asks()
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, more...)
+		out, err = multiOperation(out, req)
+	case *workflowservice.CreateScheduleRequest, *workflowservice.UpdateScheduleRequest, *workflowservice.PatchScheduleRequest:
+		out, err = scheduleAsks(out, req)
+	case *workflowservice.RespondWorkflowTaskCompletedRequest:
+		out = commandAsks(out, req)
+	case *workflowservice.StartBatchOperationRequest:
+		out, err = batchAsks(out, req)
+	case *workflowservice.ResetWorkflowExecutionRequest:
+		own.run = namedRun
+		out, err = afterReset(out, *own, req.GetPostResetOperations())
+	case *workflowservice.CreateWorkflowRuleRequest:
+		out, err = ruleAsks(out, policy.Resource{Namespace: r.Namespace, Unresolved: true}, req.GetSpec())
+	case *workflowservice.TriggerWorkflowRuleRequest:
+		own.run = namedRun
+		out, err = ruleAsks(out, r, req.GetSpec())
+	case *workflowservice.DescribeNamespaceRequest:
+		err = oneNamespace(req.GetNamespace(), req.GetId())
+	case *operatorservice.DeleteNamespaceRequest:
+		err = oneNamespace(req.GetNamespace(), req.GetNamespaceId())
+	default:
+		if len(targets(c.Request)) > 0 {
+			own.run = namedRun
 		}
-		// The wrapper's own resource is what its first operation acts on, so that the audit entry names the workflow.
-		if len(out) > 1 {
-			out[0].resource = out[1].resource
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if err := checkSize(&out[i].resource); err != nil {
+			return nil, err
 		}
-	case *workflowservice.CreateScheduleRequest:
-		out = append(out, scheduledStart(own.resource, r.GetSchedule())...)
-	case *workflowservice.UpdateScheduleRequest:
-		out = append(out, scheduledStart(own.resource, r.GetSchedule())...)
 	}
 	return out, nil
 }
 
-// endsExisting reports whether starting with these policies may terminate a run that is under way.
-func endsExisting(reuse enumspb.WorkflowIdReusePolicy, conflict enumspb.WorkflowIdConflictPolicy) bool {
-	return reuse == enumspb.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING || conflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
-}
-
-// scheduledStart is the start that a schedule will perform in its creator's name.
-func scheduledStart(own policy.Resource, s *schedulepb.Schedule) []ask {
-	start := s.GetAction().GetStartWorkflow()
-	if start == nil {
-		return nil
+// oneNamespace refuses a request that could be decided by one namespace and act on another. One that has only an id is in no namespace that
+// policies know.
+func oneNamespace(name, id string) error {
+	if name != "" && id != "" {
+		return errors.New("the request names a namespace by name and by id; send one of them")
 	}
-	return []ask{{"StartWorkflowExecution", policy.Resource{
-		Namespace: own.Namespace, ScheduleID: own.ScheduleID,
-		WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(), TaskQueue: start.GetTaskQueue().GetName(),
-	}}}
+	return nil
 }
 
-// verb is the action as a person would say it: "StartWorkflowExecution" reads well enough, "Operator.X" loses its prefix.
-func (a ask) verb() string { return strings.TrimPrefix(a.action, "Operator.") }
+// terminating adds the termination of a run that is under way, where the policies for a workflow id that is in use ask for it.
+func terminating(out []ask, r policy.Resource, reuse enumspb.WorkflowIdReusePolicy, conflict enumspb.WorkflowIdConflictPolicy) []ask {
+	if reuse == enumspb.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING || conflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING {
+		out = append(out, ask{action: "TerminateWorkflowExecution", resource: r, run: currentRun})
+	}
+	return out
+}
+
+// multiOperation adds the operations of an update-with-start.
+func multiOperation(out []ask, req *workflowservice.ExecuteMultiOperationRequest) ([]ask, error) {
+	var started policy.Resource
+	for _, op := range req.GetOperations() {
+		var inner Call
+		switch {
+		case op.GetStartWorkflow() != nil:
+			inner = Call{Method: workflowService + "StartWorkflowExecution", Request: op.GetStartWorkflow()}
+		case op.GetUpdateWorkflow() != nil:
+			inner = Call{Method: workflowService + "UpdateWorkflowExecution", Request: op.GetUpdateWorkflow()}
+		default:
+			return nil, errors.New("ExecuteMultiOperation holds an operation that this gate does not know")
+		}
+		if inner.namespace() != req.GetNamespace() {
+			return nil, errors.New("ExecuteMultiOperation holds an operation in another namespace than its own")
+		}
+		more, err := inner.asks(nil)
+		if err != nil {
+			return nil, err
+		}
+		if op.GetStartWorkflow() != nil {
+			started = more[0].resource
+		} else {
+			// The update goes to the run under way, or to the one that is started now.
+			update := &more[0]
+			update.run = currentRun
+			if started.WorkflowID == update.resource.WorkflowID {
+				update.resource.WorkflowType, update.resource.TaskQueue, update.resource.SearchAttributes = started.WorkflowType, started.TaskQueue, started.SearchAttributes
+			}
+		}
+		out = append(out, more...)
+	}
+	// The wrapper's own resource is what its first operation acts on, so that the audit entry names the workflow.
+	if len(out) > 1 {
+		out[0].resource = out[1].resource
+	}
+	return out, nil
+}
+
+// verb is the action as a person would say it: "StartWorkflowExecution" reads well enough, "Operator.X" and "Command.X" lose their prefix.
+func (a *ask) verb() string { return a.action[strings.LastIndexByte(a.action, '.')+1:] }
+
+func unknownOperation(in string, op any) error {
+	return fmt.Errorf("%s holds an operation that this gate does not know (%T)", in, op)
+}

@@ -1,16 +1,11 @@
 package gate
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -43,7 +38,7 @@ type Call struct {
 
 // actionName is the policy action of the call's method: the short name for WorkflowService, "Operator.X" for OperatorService, "Admin" for
 // every method of AdminService. An unknown service keeps its full method, which no policy knows.
-func (c Call) actionName() string {
+func (c *Call) actionName() string {
 	if m, ok := strings.CutPrefix(c.Method, workflowService); ok {
 		return m
 	}
@@ -56,7 +51,7 @@ func (c Call) actionName() string {
 	return c.Method
 }
 
-func (c Call) namespace() string {
+func (c *Call) namespace() string {
 	if c.Namespace != "" {
 		return c.Namespace
 	}
@@ -66,7 +61,7 @@ func (c Call) namespace() string {
 	return ""
 }
 
-func (c Call) source() string {
+func (c *Call) source() string {
 	if !c.Source.IsValid() {
 		return ""
 	}
@@ -75,7 +70,7 @@ func (c Call) source() string {
 
 // statedReason returns what the caller said the call is for and the grant it named. Two different values, control characters, invalid UTF-8
 // and over-long text are refused: they end up in logs and on screens.
-func (c Call) statedReason() (reason, grant string, err error) {
+func (c *Call) statedReason() (reason, grant string, err error) {
 	if reason, err = single("reason", c.Reason, maxReason); err != nil {
 		return "", "", err
 	}
@@ -101,18 +96,4 @@ func single(what string, values []string, limit int) (string, error) {
 		return "", fmt.Errorf("the %s contains control characters", what)
 	}
 	return strings.TrimSpace(v), nil
-}
-
-// digest is the SHA-256 (hex) of the request as it was received, in deterministic protobuf encoding.
-func (c Call) digest() (string, error) {
-	m, ok := c.Request.(proto.Message)
-	if !ok {
-		return "", errors.New("the request is not a protobuf message")
-	}
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		return "", fmt.Errorf("encoding the request: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:]), nil
 }

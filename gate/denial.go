@@ -22,6 +22,7 @@ const (
 	CodeBadRequest       = "bad_request"
 	CodeUnknownMethod    = "unknown_method"
 	CodeAuditUnavailable = "audit_unavailable"
+	CodeNotFound         = "not_found"
 )
 
 // Denial is a refused call: what the caller is told, and for operators the cause.
@@ -87,7 +88,7 @@ func denyAudit(id string) *Denial {
 		DecisionID: id, grpc: codes.Unavailable}
 }
 
-func denyPolicy(id string, c *identity.Claims, a ask, d policy.Decision) *Denial {
+func denyPolicy(id string, c *identity.Claims, a *ask, d policy.Decision) *Denial {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s may not %s", c.Login, a.verb())
 	if t := a.resource.WorkflowType; t != "" {

@@ -4,17 +4,21 @@
 // proxy are two mountings of it and add no judgement of their own. It refuses to know how calls arrive (gRPC server, proxy, HTTP) and how
 // tokens, policies, attestations and the journal work inside.
 //
-// Follow a call: Admit (this file) → asks (ask.go) and resourceOf (resource.go) → Stamp (stamp.go).
+// Follow a call: Admit (this file) → asks (ask.go and, for what takes more room, schedule.go, command.go, batch.go) with describeRequest
+// (resource.go) → decide (resolve.go) → Stamp (stamp.go).
 package gate
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"slices"
+	"strconv"
 	"time"
 
-	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -30,6 +34,7 @@ type Authenticator interface {
 // Decider decides; policy.Engine does.
 type Decider interface {
 	Decide(policy.Request) policy.Decision
+	Needs(action, namespace string) bool // whether its answer may depend on what an existing run is
 	NamespacesFor(*identity.Claims) (visible []string, all bool)
 }
 
@@ -39,7 +44,7 @@ type Recorder interface {
 	Enqueue(audit.Entry) error
 }
 
-// Config says what a gate is made of. All fields but Clock and Logger are required.
+// Config says what a gate is made of. The first six fields are required.
 type Config struct {
 	Name     string // this gate, as audit entries and attestations name it
 	Audience string // the environment that attestations are for, such as "bailiwick:dev"
@@ -47,14 +52,20 @@ type Config struct {
 	Policy   Decider
 	Log      Recorder
 	Signer   *attest.Signer
+	Runs     Resolver         // default none: where policies look at the type of an existing run, the call is denied
+	Meter    metric.Meter     // default none
 	Clock    func() time.Time // default time.Now
 	Logger   *slog.Logger     // default discards
 }
 
 // Gate decides calls. It is safe for concurrent use.
 type Gate struct {
-	cfg  Config
-	keys attest.KeySet // to recognise attestations that workers carry forward
+	cfg     Config
+	keys    attest.KeySet // to recognise attestations that workers carry forward
+	ids     ids
+	people  people
+	runs    *runs    // nil without a Resolver
+	metrics *metrics // nil without a Meter
 }
 
 // New makes a gate, or says which part is missing.
@@ -73,87 +84,121 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Gate{cfg: cfg, keys: cfg.Signer.PublicKeySet()}, nil
+	g := &Gate{cfg: cfg, keys: cfg.Signer.PublicKeySet(), people: people{seed: maphash.MakeSeed()}}
+	if cfg.Runs != nil {
+		g.runs = &runs{resolver: cfg.Runs, clock: cfg.Clock, known: map[runKey]knownRun{}}
+	}
+	if cfg.Meter != nil {
+		var err error
+		if g.metrics, err = newMetrics(cfg.Meter); err != nil {
+			return nil, fmt.Errorf("making a gate: %w", err)
+		}
+	}
+	return g, nil
 }
 
 // Admission is a call that may go on: who, under which decision, about what. Only Admit and AdmitSystem make one.
 type Admission struct {
 	id       string
-	identity identity.Identity // zero for Temporal's own calls
-	asks     []ask
+	person   *person // nil for Temporal's own calls
 	decision policy.Decision
 	reason   string
 	grant    string
 	digest   string
 	at       time.Time
+	pins     []pin
+	room     [1]ask // the usual call is one act
 }
 
 // Admit authenticates the caller, decides every act that the request contains, and records the decision: durably before it returns when
 // the call changes anything ("no audit, no access"). Any error is a *Denial, and the call must not go on.
 func (g *Gate) Admit(ctx context.Context, c Call) (*Admission, error) {
+	began := g.metrics.now()
+	a, err := g.admit(ctx, &c)
+	g.metrics.decided(ctx, began, c.actionName(), err)
+	return a, err
+}
+
+func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	now := g.cfg.Clock()
-	a := &Admission{id: newID(), at: now}
+	a := &Admission{id: g.ids.next(now), at: now}
 	entry := audit.Entry{
 		Version: audit.EntryVersion, ID: a.id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name,
 		Action: c.actionName(), Source: c.source(),
 	}
+	refuse := func(d *Denial) (*Admission, error) { return nil, g.refuse(ctx, &entry, d) }
 
 	// Authenticate.
 	token, err := identity.FromAuthorization(c.Authorization)
+	var who identity.Identity
 	if err == nil {
-		a.identity, err = g.cfg.Verifier.Verify(ctx, token)
+		who, err = g.cfg.Verifier.Verify(ctx, token)
 	}
-	if err == nil && !a.identity.Valid() {
+	if err == nil && !who.Valid() {
 		err = errors.New("verifier returned nobody")
 	}
 	if err != nil {
-		return nil, g.refuse(ctx, entry, denyToken(a.id, err))
+		return refuse(denyToken(a.id, err))
 	}
-	claims := a.identity.Claims()
-	entry.Actor = partyOf(claims)
+	a.person = g.people.of(who.Claims())
+	entry.Actor = a.person.party
 
 	// Parse once: what the caller says, and what the request would do.
 	if a.reason, a.grant, err = c.statedReason(); err != nil {
-		return nil, g.refuse(ctx, entry, denyRequest(a.id, err))
+		return refuse(denyRequest(a.id, err))
 	}
 	entry.Reason, entry.Grant = a.reason, a.grant
 	action, known := policy.LookupAction(entry.Action)
 	if !known {
-		return nil, g.refuse(ctx, entry, denyUnknown(a.id, c.Method))
+		return refuse(denyUnknown(a.id, c.Method))
 	}
 	entry.Access = string(action.Access)
-	if a.asks, err = c.asks(); err != nil {
-		return nil, g.refuse(ctx, entry, denyRequest(a.id, err))
+	asks, err := c.asks(a.room[:0])
+	if err != nil {
+		return refuse(denyRequest(a.id, err))
 	}
-	entry.Resource = a.asks[0].resource
 
 	// Decide each act; the first refusal refuses the call.
-	mutating := false
-	for _, ask := range a.asks {
-		act, known := policy.LookupAction(ask.action)
-		mutating = mutating || !known || act.Mutating
-		d := g.cfg.Policy.Decide(policy.Request{
-			Principal: claims, Action: ask.action, Resource: ask.resource,
-			Context: policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason, Grant: a.grant},
-		})
+	req := policy.Request{
+		Principal: a.person.claims,
+		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason, Grant: a.grant},
+	}
+	mutating := action.Mutating
+	for i := range asks {
+		k := &asks[i]
+		if i > 0 {
+			act, known := policy.LookupAction(k.action)
+			mutating = mutating || !known || act.Mutating
+		}
+		d, err := g.decide(ctx, a, &req, k)
+		entry.Resource = k.resource
+		if denial, ok := errors.AsType[*Denial](err); ok {
+			return refuse(denial)
+		}
 		if !d.Allow {
-			entry.Decision, entry.Resource = &d, ask.resource
-			return nil, g.refuse(ctx, entry, denyPolicy(a.id, claims, ask, d))
+			if i > 0 {
+				entry.Acts = []audit.Act{{Action: k.action, Resource: k.resource}}
+			}
+			a.decision = d
+			entry.Decision = &a.decision
+			return refuse(denyPolicy(a.id, a.person.claims, k, d))
 		}
 		a.decision = merge(a.decision, d)
 	}
 	entry.Decision = &a.decision
+	if err := recordActs(&entry, asks, action); err != nil {
+		return refuse(denyRequest(a.id, err))
+	}
 
 	// Record. A crash after this line leaves an entry for a call that never ran; the reverse cannot happen.
 	if mutating {
 		if action.Access != policy.Work {
 			if a.digest, err = c.digest(); err != nil {
-				return nil, g.refuse(ctx, entry, denyRequest(a.id, err))
+				return refuse(denyRequest(a.id, err))
 			}
 		}
 		entry.RequestDigest = a.digest
-		if _, err := g.cfg.Log.Append(ctx, entry); err != nil {
-			g.cfg.Logger.ErrorContext(ctx, "denying a call that could not be recorded", "action", entry.Action, "decision", a.id, "error", err)
+		if err := g.append(ctx, &entry); err != nil {
 			return nil, denyAudit(a.id)
 		}
 	} else if err := g.cfg.Log.Enqueue(entry); err != nil {
@@ -162,20 +207,58 @@ func (g *Gate) Admit(ctx context.Context, c Call) (*Admission, error) {
 	return a, nil
 }
 
+// maxActs bounds the further acts in one entry, in bytes: half of what an entry can hold.
+const maxActs = audit.MaxEntry / 2
+
+// recordActs puts what the call would do into its entry. A worker's answer is never refused for doing much: its commands are in history, so
+// the rest is counted. Anybody else names what the entry can hold.
+func recordActs(entry *audit.Entry, asks []ask, action policy.Action) error {
+	entry.Resource = asks[0].resource
+	if len(asks) == 1 {
+		return nil
+	}
+	entry.Acts = make([]audit.Act, 0, len(asks)-1)
+	size := 0
+	for i := range asks[1:] {
+		k := &asks[1+i]
+		size += len(k.action) + k.resourceSize()
+		if size > maxActs {
+			if action.Access != policy.Work {
+				return fmt.Errorf("the call does %d things to named resources, more than one audit entry can hold; split it into calls of about %d", len(asks)-1, i)
+			}
+			entry.Detail = map[string]string{"acts_omitted": strconv.Itoa(len(asks) - 1 - i)}
+			return nil
+		}
+		entry.Acts = append(entry.Acts, audit.Act{Action: k.action, Resource: k.resource})
+	}
+	return nil
+}
+
+// append makes an entry durable, or says why the call must be refused.
+func (g *Gate) append(ctx context.Context, entry *audit.Entry) error {
+	began := g.metrics.now()
+	_, err := g.cfg.Log.Append(ctx, *entry)
+	g.metrics.appended(ctx, began, err)
+	if err != nil {
+		g.cfg.Logger.ErrorContext(ctx, "denying a call that could not be recorded", "action", entry.Action, "decision", entry.ID, "error", err)
+	}
+	return err
+}
+
 // AdmitSystem lets through a call of Temporal's own services, which the mounting has already proven to come from inside. Acts in users'
 // namespaces are recorded like any other.
 func (g *Gate) AdmitSystem(ctx context.Context, c Call) (*Admission, error) {
 	now := g.cfg.Clock()
-	a := &Admission{id: newID(), at: now}
+	a := &Admission{id: g.ids.next(now), at: now}
 	action, known := policy.LookupAction(c.actionName())
 	if known && action.Mutating && action.Access != policy.Work && c.namespace() != systemNamespace {
 		entry := audit.Entry{
 			Version: audit.EntryVersion, ID: a.id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name,
-			Actor: audit.Party{Principal: "temporal:internal"}, Action: action.Name, Access: string(action.Access), Resource: resourceOf(c),
+			Actor: audit.Party{Principal: "temporal:internal"}, Action: action.Name, Access: string(action.Access),
 			Decision: &policy.Decision{Allow: true, Code: policy.CodeAllowed, Policies: []string{"temporal-internal"}},
 		}
-		if _, err := g.cfg.Log.Append(ctx, entry); err != nil {
-			g.cfg.Logger.ErrorContext(ctx, "denying a system call that could not be recorded", "action", entry.Action, "decision", a.id, "error", err)
+		c.describeRequest(&entry.Resource)
+		if err := g.append(ctx, &entry); err != nil {
 			return nil, denyAudit(a.id)
 		}
 	}
@@ -183,11 +266,11 @@ func (g *Gate) AdmitSystem(ctx context.Context, c Call) (*Admission, error) {
 }
 
 // refuse records a denial and returns it. A denial stands whether or not it can be recorded, so it never waits for the disk.
-func (g *Gate) refuse(ctx context.Context, e audit.Entry, d *Denial) error {
+func (g *Gate) refuse(ctx context.Context, e *audit.Entry, d *Denial) error {
 	if e.Decision == nil {
 		e.Decision = &policy.Decision{Code: policy.Code(d.Code), Reasons: []string{d.Message}}
 	}
-	if err := g.cfg.Log.Enqueue(e); err != nil {
+	if err := g.cfg.Log.Enqueue(*e); err != nil {
 		g.cfg.Logger.WarnContext(ctx, "a denial could not be recorded", "code", d.Code, "decision", d.DecisionID, "error", err)
 	}
 	if d.Cause != nil {
@@ -197,21 +280,18 @@ func (g *Gate) refuse(ctx context.Context, e audit.Entry, d *Denial) error {
 }
 
 // System reports whether the call is Temporal's own.
-func (a *Admission) System() bool { return !a.identity.Valid() }
+func (a *Admission) System() bool { return a.person == nil }
 
 // ID is the decision id, shared by the audit entry and the attestation.
 func (a *Admission) ID() string { return a.id }
 
 // Principal is what Temporal should write on the events of this call (its native principal). Empty for Temporal's own calls, which name themselves.
 func (a *Admission) Principal() (typ, name string) {
-	c := a.identity.Claims()
-	if c == nil {
+	if a.person == nil {
 		return "", ""
 	}
-	return string(c.Kind), c.Login
+	return string(a.person.claims.Kind), a.person.claims.Login
 }
-
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // merge joins the decisions on several acts of one call, all of which were allowed.
 func merge(a, b policy.Decision) policy.Decision {
@@ -229,12 +309,4 @@ func merge(a, b policy.Decision) policy.Decision {
 		}
 	}
 	return a
-}
-
-func partyOf(c *identity.Claims) audit.Party {
-	p := audit.Party{Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Groups: c.Groups, TokenID: c.TokenID}
-	for _, actor := range c.Actors {
-		p.Actors = append(p.Actors, actor.Subject)
-	}
-	return p
 }

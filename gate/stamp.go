@@ -1,20 +1,16 @@
 package gate
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 
-	batchpb "go.temporal.io/api/batch/v1"
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
-	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
 // Stamp signs who did this and why, and puts it into the request's header; copies that the client sent are removed first. It must run after
@@ -24,6 +20,9 @@ import (
 func (g *Gate) Stamp(a *Admission, req any) error {
 	if a.System() {
 		return nil
+	}
+	if err := a.pinRuns(req); err != nil {
+		return fmt.Errorf("pinning the run: %w", err)
 	}
 	switch r := req.(type) {
 	case *workflowservice.StartWorkflowExecutionRequest:
@@ -66,8 +65,22 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 	case *workflowservice.StartActivityExecutionRequest:
 		attest.Strip(r.GetHeader())
 	case *workflowservice.StartBatchOperationRequest:
-		if s, ok := r.GetOperation().(*workflowservice.StartBatchOperationRequest_SignalOperation); ok {
-			stripBatchSignal(s.SignalOperation)
+		attest.Strip(r.GetSignalOperation().GetHeader())
+		for _, op := range r.GetResetOperation().GetPostResetOperations() {
+			attest.Strip(op.GetSignalWorkflow().GetHeader())
+		}
+	case *workflowservice.ResetWorkflowExecutionRequest:
+		for _, op := range r.GetPostResetOperations() {
+			s := op.GetSignalWorkflow()
+			if s == nil {
+				continue
+			}
+			// The run that gets the signal does not exist yet, so the statement names none.
+			if err := g.put(a, &s.Header, attest.EdgeSignal, attest.Binding{
+				Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowExecution().GetWorkflowId(), Name: s.GetSignalName(),
+			}); err != nil {
+				return err
+			}
 		}
 	case *workflowservice.RespondWorkflowTaskCompletedRequest:
 		g.checkCarried(r.GetCommands())
@@ -113,20 +126,12 @@ type scheduleRequest interface {
 // put signs one statement and replaces whatever attestation the header held.
 func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind attest.Binding) error {
 	attest.Strip(*h)
-	c := a.identity.Claims()
-	party := attestedParty(c)
+	p := a.person
 	s := attest.Statement{
 		Version: attest.Version, ID: a.id, Issuer: g.cfg.Name, Audience: g.cfg.Audience, Edge: edge,
-		Originator: party, Actor: party, Reason: a.reason, Grant: a.grant,
-		Policies: a.decision.Policies, PolicyDigest: a.decision.PolicyDigest, GroupsDigest: groupsDigest(c.Groups),
-		AuthTime: c.AuthTime, ACR: c.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
-	}
-	for _, actor := range c.Actors {
-		s.Chain = append(s.Chain, attest.Party{Principal: actor.Subject, Profile: actor.Profile})
-	}
-	if len(c.Actors) > 0 {
-		// RFC 8693: the token's subject is the human, the outermost actor is who acts now.
-		s.Actor = attest.Party{Principal: "client:" + c.Issuer + "|" + c.Actors[0].Subject, ClientID: c.ClientID, Profile: c.Actors[0].Profile}
+		Originator: p.originator, Actor: p.actor, Chain: p.chain, Reason: a.reason, Grant: a.grant,
+		Policies: a.decision.Policies, PolicyDigest: a.decision.PolicyDigest, GroupsDigest: p.groupsDigest,
+		AuthTime: p.claims.AuthTime, ACR: p.claims.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
 	}
 	raw, err := g.cfg.Signer.Sign(s)
 	if err != nil {
@@ -179,26 +184,13 @@ func commandHeader(c *commandpb.Command) *commonpb.Header {
 	return nil
 }
 
-func stripBatchSignal(s *batchpb.BatchOperationSignal) { attest.Strip(s.GetHeader()) }
-
-func attestedParty(c *identity.Claims) attest.Party {
-	return attest.Party{Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Profile: string(c.Kind)}
-}
-
-// groupsDigest fixes the groups that the token carried without writing them into history.
-func groupsDigest(groups []string) string {
-	sorted := slices.Sorted(slices.Values(groups))
-	sum := sha256.Sum256([]byte(strings.Join(sorted, "\n")))
-	return hex.EncodeToString(sum[:])
-}
-
 // FilterResponse takes out of a response what the caller may not see, where Temporal offers no narrower call.
 func (g *Gate) FilterResponse(a *Admission, resp any) {
 	list, ok := resp.(*workflowservice.ListNamespacesResponse)
 	if !ok || a.System() {
 		return
 	}
-	visible, all := g.cfg.Policy.NamespacesFor(a.identity.Claims())
+	visible, all := g.cfg.Policy.NamespacesFor(a.person.claims)
 	if all {
 		return
 	}
