@@ -114,6 +114,10 @@ func TestProblems(t *testing.T) {
 		{"long comment is fine", "x.cedar", "// \"" + strings.Repeat(";\"(", 1<<12) + "\npermt", "x.cedar:2: not Cedar"},
 
 		{"no version", RolesFile, "groups: []\n", `roles.yaml:1: the version is missing (add "version: 1" at the top)`},
+		{"no queues", RolesFile, "version: 1\nclients:\n- id: x\n  roles: { a: worker }\n  task_queues: []\n", "roles.yaml:5: task_queues names none"},
+		{"queues everywhere", RolesFile, "version: 1\nclients:\n- id: x\n  roles: { '*': worker }\n  task_queues: [q]\n", `roles.yaml:5: task_queues can't go with the role worker in "*" (name the namespaces`},
+		{"queues of no worker", RolesFile, "version: 1\nclients:\n- id: x\n  roles: { a: write }\n  task_queues: [q]\n", "roles.yaml:5: task_queues says nothing without the role worker"},
+		{"queues of a group", RolesFile, "version: 1\ngroups:\n- name: x\n  roles: { a: worker }\n  task_queues: [q]\n", `roles.yaml:5: "task_queues" is not a key of a group`},
 		{"future version", RolesFile, "version: 2\n", `roles.yaml:1: version "2" is not known`},
 		{"empty roles", RolesFile, "", "roles.yaml: the file is empty"},
 		{"not yaml", RolesFile, "version: 1\ngroups:\n\t- name: x\n", "roles.yaml:"},

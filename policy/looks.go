@@ -123,7 +123,7 @@ func looksIn(body ast.IsNode, unconfined bool) looks {
 	ast.Inspect(ast.NewNode(body), func(n ast.IsNode) bool {
 		switch n := n.(type) {
 		case ast.NodeTypeAnd:
-			if unconfined && isConfinedTest(n.Left) {
+			if unconfined && isConfinedTest(firstOf(n)) {
 				return false
 			}
 		case ast.NodeTypeAccess:
@@ -164,6 +164,17 @@ func looksIn(body ast.IsNode, unconfined bool) looks {
 func isPlace(n ast.IsNode) bool {
 	uid, ok := literalEntity(n)
 	return ok && (uid.Type == typeNamespace || uid.Type == typeCluster)
+}
+
+// firstOf is the leftmost condition of a && b && c: without it, none of the others is evaluated.
+func firstOf(n ast.IsNode) ast.IsNode {
+	for {
+		and, ok := n.(ast.NodeTypeAnd)
+		if !ok {
+			return n
+		}
+		n = and.Left
+	}
 }
 
 // isConfinedTest matches principal.confined.contains(resource.namespace).

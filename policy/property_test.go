@@ -32,15 +32,32 @@ func (d dice) policy(id int, effect string) string {
 		"resource is Workflow", `resource is Workflow in Namespace::"`+ns+`"`, `resource is Namespace in Cluster::"temporal"`)
 	text := fmt.Sprintf("@id(\"p%d\") %s (%s, %s, %s)", id, effect, principal, action, resource)
 	for range d.IntN(3) {
-		text += " " + d.of("when", "unless") + " { " + d.of(
-			`principal.write.contains(resource.namespace)`, `principal.everywhere.contains("admin")`, `context has reason`, `context.agent`,
-			`context.reason == "r"`, `resource has type && resource.type == "T"`, `resource.type == "T"`, `resource.id == "w1"`, `resource.name == "q1"`,
-			`resource in Namespace::"`+ns+`"`, `principal in Group::"`+group+`"`, `action in Action::"read"`, `{x: context}.x has reason`,
-			`context == {agent: false}`, `context has source_ip && context.source_ip.isLoopback()`, `context.now > datetime("2020-01-01")`,
-			`context has auth_age && context.auth_age < 60`, `context.scopes.contains("s")`, `principal.id == "u1"`, `resource.namespace.name == "a"`,
-			`Workflow::"a/w1" in Namespace::"a"`, `9223372036854775807 + 1 > 0`, `true`, `false`) + " }"
+		text += " " + d.of("when", "unless") + " { " + d.condition(ns, group, 2) + " }"
 	}
 	return text + ";\n"
+}
+
+func (d dice) condition(ns, group string, depth int) string {
+	if depth > 0 && d.IntN(3) == 0 {
+		a, b := d.condition(ns, group, depth-1), d.condition(ns, group, depth-1)
+		return d.of("("+a+") && ("+b+")", "("+a+") || ("+b+")", "!("+a+")", "if "+a+" then "+b+" else !("+a+")")
+	}
+	return d.of(
+		`principal.write.contains(resource.namespace)`, `principal.everywhere.contains("admin")`, `context has reason`, `context.agent`,
+		`context.reason == "r"`, `resource has type && resource.type == "T"`, `resource.type == "T"`, `resource.id == "w1"`, `resource.name == "q1"`,
+		`resource in Namespace::"`+ns+`"`, `principal in Group::"`+group+`"`, `action in Action::"read"`, `{x: context}.x has reason`,
+		`context == {agent: false}`, `context has source_ip && context.source_ip.isLoopback()`, `context.now > datetime("2020-01-01")`,
+		`context has auth_age && context.auth_age < 60`, `context.scopes.contains("s")`, `principal.id == "u1"`, `resource.namespace.name == "a"`,
+		`Workflow::"a/w1" in Namespace::"a"`, `9223372036854775807 + 1 > 0`, `true`, `false`,
+		`principal.confined.contains(resource.namespace) && resource is TaskQueue && !principal.queues.contains(resource)`,
+		`resource has queue && principal.queues.contains(resource.queue)`, `principal.queues.contains(resource.queue)`,
+		`resource.search_attributes.contains("env=prod")`, `resource has search_attributes`, `resource has cron`,
+		`resource has versioning && resource.versioning like "pinned:*"`, `["T", "U"].contains(resource.type)`,
+		`principal in [Group::"g1", Group::"g2"]`, `principal is User in Group::"g1"`, `resource is Workflow in Namespace::"a"`,
+		`resource == Workflow::"a/w1"`, `resource in [Namespace::"a", Workflow::"b/w2"]`, `context.auth_age >= 5`, `context has acr`,
+		`resource.namespace == Namespace::"a"`, `"T" == resource.type`, `principal.worker.contains(resource.namespace)`,
+		`principal == User::"i|u1"`, `context.client_id like "*c"`, `context.signal == "go"`, `action in [Action::"read", Action::"Admin"]`,
+		`context has nonsense`, `resource.run_id == "r1"`, `resource has workflow_id && resource.workflow_id != "w1"`, `principal.everywhere.contains("nonsense")`)
 }
 
 func (d dice) action() string {
@@ -58,7 +75,11 @@ func (d dice) request() Request {
 		claims.Scopes, claims.AuthTime = []string{"s"}, time.Unix(1_800_000_000-int64(d.IntN(100)), 0)
 	}
 	r := Request{Principal: claims, Action: d.action(), Context: Context{Now: time.Unix(1_800_000_000, 0), Reason: d.of("", "r", "q")},
-		Resource: Resource{Namespace: d.of("a", "b", "c", ""), WorkflowID: d.of("w1", "w2"), WorkflowType: d.of("", "T"), TaskQueue: d.of("q1", "q2"), ScheduleID: d.of("s1", "w1")}}
+		Resource: Resource{Namespace: d.of("a", "b", "c", ""), WorkflowID: d.of("w1", "w2"), WorkflowType: d.of("", "T"), TaskQueue: d.of("", "q1", "q2"), ScheduleID: d.of("s1", "w1"),
+			RunID: d.of("", "r1"), Cron: d.of("", "@daily"), Versioning: d.of("", "pinned:1", "auto_upgrade"), Signal: d.of("", "go")}}
+	if d.IntN(2) == 0 {
+		r.Resource.SearchAttributes = []string{d.of("env=prod", "env=test"), "env"}
+	}
 	if d.IntN(2) == 0 {
 		r.Context.SourceIP = netip.MustParseAddr(d.of("127.0.0.1", "::1", "10.0.0.1", "fe80::1%eth0"))
 	}
@@ -76,7 +97,7 @@ func (d dice) set(t *testing.T, n int) (*Set, []string) {
 // unchecked makes a set without the type check.
 func unchecked(t testing.TB, texts []string) *Set {
 	t.Helper()
-	roles, problems := parseRoles([]byte("version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\n"))
+	roles, problems := parseRoles([]byte("version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\nclients:\n- id: u1\n  roles: { a: worker }\n  task_queues: [q1]\n"))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -260,5 +281,58 @@ func TestNarrowTypecheck(t *testing.T) {
 	}
 	if good < 300 || bad < 300 || len(c.narrow) < 10 {
 		t.Errorf("%d good, %d bad, %d validators", good, bad, len(c.narrow))
+	}
+}
+
+// What is refused or allowed of a call that does not tell all is so whatever it leaves out: filling in the unknown never turns an
+// allowed call into a refused one, nor one that is settled as refused into an allowed one.
+func TestUnresolvedIsSound(t *testing.T) {
+	d := dice{rand.New(rand.NewPCG(11, 12))}
+	outcomes := map[Code]int{}
+	for range 300 {
+		s, texts := d.set(t, 4+d.IntN(20))
+		for range 30 {
+			vague := d.request()
+			vague.Action = d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "CreateSchedule", vague.Action)
+			vague.Resource.Unresolved = d.IntN(2) == 0
+			vague.Resource.WorkflowType, vague.Resource.SearchAttributes, vague.Resource.RunID = "", nil, ""
+			vague.Resource.TaskQueue = d.of("", vague.Resource.TaskQueue)
+			if vague.Resource.Unresolved {
+				vague.Resource.WorkflowID, vague.Resource.Cron, vague.Resource.Versioning = d.of("", "w1"), "", ""
+			}
+			got := s.decide(&vague)
+			outcomes[got.Code]++
+			if got.Code == CodeUnresolved || got.Code == CodePolicyError {
+				continue
+			}
+			for range 6 {
+				told, full := vague, d.request().Resource
+				told.Resource.Unresolved = false
+				told.Resource.WorkflowType = d.of("T", "U")
+				told.Resource.SearchAttributes, told.Resource.RunID = full.SearchAttributes, full.RunID
+				fill := func(at *string, value string) {
+					if *at == "" {
+						*at = value
+					}
+				}
+				fill(&told.Resource.TaskQueue, full.TaskQueue)
+				if vague.Resource.Unresolved {
+					fill(&told.Resource.WorkflowID, full.WorkflowID)
+					fill(&told.Resource.Cron, full.Cron)
+					fill(&told.Resource.Versioning, full.Versioning)
+				} else if !s.index.methods[vague.Action].existing {
+					told.Resource.WorkflowType, told.Resource.TaskQueue = vague.Resource.WorkflowType, vague.Resource.TaskQueue
+					told.Resource.SearchAttributes, told.Resource.RunID = nil, ""
+				}
+				if after := s.decide(&told); after.Allow != got.Allow && after.Code != CodePolicyError { // type-checked policies don't fail this way
+					t.Fatalf("%+v of %+v\nvague %+v\ntold  %+v %+v\n%s", vague, vague.Principal, got, told.Resource, after, strings.Join(texts, ""))
+				}
+			}
+		}
+	}
+	for _, code := range []Code{CodeAllowed, CodeNoPermission, CodeForbidden, CodeUnresolved} {
+		if outcomes[code] < 150 {
+			t.Errorf("the dice are loaded: %v", outcomes)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -28,11 +27,8 @@ const everyNamespace = "*"
 // maxNamespace bounds a namespace's name, in bytes. Temporal's own limit is 1000 at most.
 const maxNamespace = 1000
 
-// namespaceExpr is what a namespace may be called. It keeps colons, slashes, newlines and look-alike letters out, so that a group's
-// name has one reading and "NAMESPACE/ID" has one meaning.
-const namespaceExpr = `[A-Za-z0-9][A-Za-z0-9._-]*`
-
-// isNamespaceName is namespaceExpr by hand, because every decision asks.
+// isNamespaceName says what a namespace may be called: letters, digits, ".", "_" and "-", beginning with one of the first two. It
+// keeps colons, slashes, newlines and look-alike letters out, so that a group's name has one reading and "NAMESPACE/ID" one meaning.
 func isNamespaceName(s string) bool {
 	if s == "" || len(s) > maxNamespace {
 		return false
@@ -58,14 +54,20 @@ type rolemap struct {
 type pattern struct {
 	issuer string // empty: any trusted issuer
 	text   string // as roles.yaml writes it
-	expr   *regexp.Regexp
+	line   int
 	role   Role // empty: the name says it
+
+	// The text is BEFORE{namespace}BETWEEN{role}AFTER, or with the two the other way round, or without {role} and BETWEEN.
+	before, between, after string
+	roleFirst              bool
 }
 
 // entry gives roles to one group or client.
 type entry struct {
 	issuer string // empty: any trusted issuer
+	line   int    // of roles.yaml
 	agent  bool   // clients only: an AI agent runs it
+	note   string // clients only
 	grants []roleGrant
 	queues []string // clients only: the task queues that a worker role is confined to; empty: any
 }
@@ -194,44 +196,59 @@ func (h holdings) rolesIn(namespace string) []string {
 	return held
 }
 
+// match reads a group's name. Namespaces and roles come out one way only: no role ends or begins another, so that the role settles
+// where the namespace ends.
 func (p pattern) match(group string) (roleGrant, bool) {
-	m := p.expr.FindStringSubmatch(group)
-	if m == nil {
+	if len(group) < len(p.before)+len(p.after) || !strings.HasPrefix(group, p.before) || !strings.HasSuffix(group, p.after) {
 		return roleGrant{}, false
 	}
-	g := roleGrant{role: p.role}
-	for i, name := range p.expr.SubexpNames() {
-		switch name {
-		case "namespace":
-			g.namespace = m[i]
-			if len(m[i]) > maxNamespace {
-				return roleGrant{}, false
+	g := roleGrant{namespace: group[len(p.before) : len(group)-len(p.after)], role: p.role}
+	if p.role == "" {
+		rest := g.namespace
+		for _, role := range leastFirst {
+			name, ok := "", false
+			if p.roleFirst {
+				name, ok = strings.CutPrefix(rest, string(role))
+				if ok {
+					name, ok = strings.CutPrefix(name, p.between)
+				}
+			} else {
+				name, ok = strings.CutSuffix(rest, string(role))
+				if ok {
+					name, ok = strings.CutSuffix(name, p.between)
+				}
 			}
-		case "role":
-			g.role = Role(m[i])
+			if ok {
+				g = roleGrant{name, role}
+				break
+			}
 		}
 	}
-	return g, true
+	return g, g.role != "" && isNamespaceName(g.namespace)
 }
 
-// compilePattern turns "temporal:{namespace}:{role}" into an anchored expression. With a fixed role the text has no {role}.
-func compilePattern(text string) (*regexp.Regexp, string) {
+// compilePattern takes "temporal:{namespace}:{role}" apart, or says what is wrong with it. With a fixed role the text has no {role}.
+func compilePattern(text string) (p pattern, wrong string) {
 	if strings.Count(text, "{namespace}") != 1 {
-		return nil, "a pattern needs {namespace} exactly once"
+		return p, "a pattern needs {namespace} exactly once"
 	}
 	if strings.Count(text, "{role}") > 1 {
-		return nil, "a pattern may have {role} only once"
+		return p, "a pattern may have {role} only once"
 	}
 	if rest := strings.NewReplacer("{namespace}", "", "{role}", "").Replace(text); strings.ContainsAny(rest, "{}*?") {
-		return nil, "a pattern knows {namespace} and {role}; other braces and wildcards mean nothing in it"
+		return p, "a pattern knows {namespace} and {role}; other braces and wildcards mean nothing in it"
 	}
 	if strings.Contains(text, "{namespace}{role}") || strings.Contains(text, "{role}{namespace}") {
-		return nil, "{namespace} and {role} need something between them"
+		return p, "{namespace} and {role} need something between them"
 	}
-	expr := regexp.QuoteMeta(text)
-	expr = strings.Replace(expr, regexp.QuoteMeta("{namespace}"), "(?P<namespace>"+namespaceExpr+")", 1)
-	expr = strings.Replace(expr, regexp.QuoteMeta("{role}"), "(?P<role>read|write|worker|admin)", 1)
-	return regexp.MustCompile(`\A(?:` + expr + `)\z`), ""
+	p.text = text
+	p.before, p.after, _ = strings.Cut(text, "{namespace}")
+	if before, between, ok := strings.Cut(p.before, "{role}"); ok {
+		p.before, p.between, p.roleFirst = before, between, true
+	} else if between, after, ok := strings.Cut(p.after, "{role}"); ok {
+		p.between, p.after = between, after
+	}
+	return p, ""
 }
 
 // confined lists the namespaces in which some client's worker role is confined to task queues.

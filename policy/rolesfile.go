@@ -106,18 +106,18 @@ func (r *rolesReader) pattern(m *rolemap, n *yaml.Node) {
 		r.report(text.Line, "put {role} in the group or add role: beside it, one of the two", "the pattern %q must say the role once", value)
 		return
 	}
-	expr, wrong := compilePattern(value)
+	parts, wrong := compilePattern(value)
 	if wrong != "" {
 		r.report(text.Line, `such as "temporal:{namespace}:{role}"`, "%s", wrong)
 		return
 	}
-	p.text, p.expr = value, expr
-	m.patterns = append(m.patterns, p)
+	parts.issuer, parts.role, parts.line = p.issuer, p.role, n.Line
+	m.patterns = append(m.patterns, parts)
 }
 
 // named reads one entry of groups (key "name") or clients (key "id").
 func (r *rolesReader) named(into map[string][]entry, key string, n *yaml.Node) {
-	var e entry
+	e := entry{line: n.Line}
 	var name string
 	var roles *yaml.Node
 	fields := map[string]func(*yaml.Node){
@@ -134,7 +134,7 @@ func (r *rolesReader) named(into map[string][]entry, key string, n *yaml.Node) {
 			queues = n
 			r.each(n, "task_queues", func(n *yaml.Node) { e.queues = append(e.queues, r.text(n, "a task queue")) })
 		}
-		fields["note"] = func(n *yaml.Node) { r.text(n, "note") }
+		fields["note"] = func(n *yaml.Node) { e.note = r.text(n, "note") }
 	}
 	before := len(r.problems)
 	r.mapping(n, what, fields)
