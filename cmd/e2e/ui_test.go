@@ -82,6 +82,10 @@ func TestTemporalUIFrontPage(t *testing.T) {
 		t.Errorf("alice sees a namespace in which she has no role:\n%s", text)
 	}
 	do(t, ctx, "opening deploy", chromedp.Click(chromedp.Search(`//a[normalize-space()="deploy"]`)))
+	atURL(t, ctx, d.context.UI+"/namespaces/deploy")
+	shows(t, ctx, "Retention")
+	do(t, ctx, "opening its workflows", chromedp.Click(chromedp.Search(`//a[normalize-space()="Workflows"]`)))
+	atURL(t, ctx, d.context.UI+"/namespaces/deploy/workflows")
 	shows(t, ctx, "Start Workflow")
 	screenshot(t, ctx, "12-ui-alice-deploy")
 }
