@@ -24,6 +24,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/audit/blobs"
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -46,6 +47,7 @@ type Plugin struct {
 	verifier *identity.Verifier
 	policy   *policy.Engine
 	journal  *audit.Journal
+	blobs    string // directory of texts that entries name by digest
 	name     string
 	logger   *slog.Logger
 
@@ -90,6 +92,8 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
+	p.blobs = blobs.Beside(cfg.JournalDir)
+	p.keepPolicy()
 	// The first entry of a run proves that the journal can be written before the first caller depends on it.
 	if _, err := p.journal.Append(ctx, p.entry(audit.KindGate, map[string]string{
 		"event": "started", "policy_digest": p.policy.Status().Digest, "attestation_key": signer.KeyID(),
@@ -147,6 +151,7 @@ func (p *Plugin) release() error {
 
 // policyChanged records that another policy set is in force, or that one was refused.
 func (p *Plugin) policyChanged(s policy.Status) {
+	p.keepPolicy()
 	detail := map[string]string{"policy_digest": s.Digest}
 	if s.LastError != "" {
 		// The text names files and lines of policies; its digest is enough to find the log line, and entries stay small.
@@ -155,6 +160,14 @@ func (p *Plugin) policyChanged(s policy.Status) {
 	}
 	if err := p.journal.Enqueue(p.entry(audit.KindPolicy, detail)); err != nil {
 		p.logger.Warn("a policy change could not be recorded", "error", err)
+	}
+}
+
+// keepPolicy keeps the texts of the set in force beside the journal, under the digest that entries name them by, so that a decision can be
+// explained and proven when the set is long gone. Decisions do not wait for it: the digest is in each of them anyway.
+func (p *Plugin) keepPolicy() {
+	if _, err := blobs.Put(p.blobs, p.policy.Archive()); err != nil {
+		p.logger.Warn("the texts of the policy set could not be kept", "error", err)
 	}
 }
 

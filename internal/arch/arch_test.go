@@ -23,7 +23,7 @@ var rules = []struct {
 	{"policy", []string{"identity"}, "policy decides on plain values and must run anywhere, the CLI and tests included"},
 	{"attest", []string{"identity"}, "workers import attest: it stays light"},
 	{"audit/index", []string{"audit", "policy", "identity"}, "the index is a projection of the log"},
-	{"audit/tiles", []string{"audit", "policy", "identity"}, "sealing knows entries and nothing of the gate"},
+	{"audit/tiles", []string{"audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
 	{"audit", []string{"identity", "policy"}, "the log outlives everything that writes to it"},
 	{"gate", []string{"identity", "policy", "attest", "audit"}, "the gate joins the four and nothing joins the gate but its mountings"},
 	{"sdkplugin", []string{"identity", "attest"}, "users link sdkplugin into their workers"},
