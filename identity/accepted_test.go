@@ -77,7 +77,7 @@ func TestAuthorizationValues(t *testing.T) {
 		}
 	}
 	for _, v := range []string{"Bearer a.b.c", "bearer a.b.c", "BEARER a.b.c"} {
-		if u, err := FromAuthorization([]string{v}); err != nil || u.raw != "a.b.c" {
+		if u, err := FromAuthorization([]string{v}); err != nil || u.text() != "a.b.c" {
 			t.Errorf("%q: %v", v, err)
 		}
 	}

@@ -85,11 +85,12 @@ func (cacheClock) Tick(time.Duration) <-chan time.Time { return nil }
 // ctx bounds only the wait for an issuer's keys, which happens on an issuer's first token, on a key id never seen before,
 // and when keys have gone stale.
 func (v *Verifier) Verify(ctx context.Context, t Unverified) (Identity, error) {
-	r, err := v.recall(t.raw)
+	raw := t.text()
+	r, err := v.recall(raw)
 	if err == nil && r.claims == nil {
-		r, err = v.examine(ctx, t.raw)
+		r, err = v.examine(ctx, raw)
 		if err == nil {
-			v.cache.Set(t.raw, r)
+			v.cache.Set(raw, r)
 		}
 	}
 	if err == nil && v.cfg.Revoked != nil && v.cfg.Revoked(r.claims) {
