@@ -25,7 +25,9 @@ var ErrMalformed = errors.New("malformed entry")
 // string becomes U+FFFD, so that what a caller sends can't make an entry unwritable.
 //
 // It is written by hand because it is on the way of every call; a test compares it with encoding/json for every field.
-func (e Entry) Marshal() ([]byte, error) {
+func (e Entry) Marshal() ([]byte, error) { return e.marshal() }
+
+func (e *Entry) marshal() ([]byte, error) {
 	if e.Version == 0 {
 		e.Version = EntryVersion
 	}
@@ -122,7 +124,7 @@ func ParseEntry(raw []byte) (Entry, error) {
 	if err := d.Decode(&e); err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	again, err := e.Marshal()
+	again, err := e.marshal()
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -120,7 +120,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (seq uint64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("appending entry: %w", err)
 	}
-	raw, err := e.Marshal()
+	raw, err := e.marshal()
 	if err != nil {
 		return 0, fmt.Errorf("appending entry: %w", err)
 	}
@@ -142,7 +142,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (seq uint64, err error) {
 // Enqueue records e without waiting for the disk. It fails when the queue is full or the journal is broken; nil does not mean that
 // the entry is durable. An entry taken is tried again if its write fails, and lost if the process ends before it could be written.
 func (j *Journal) Enqueue(e Entry) error {
-	raw, err := e.Marshal()
+	raw, err := e.marshal()
 	if err != nil {
 		return fmt.Errorf("enqueuing entry: %w", err)
 	}

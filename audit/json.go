@@ -26,6 +26,7 @@ func (p *Party) append(b []byte) []byte {
 		o.b = appendTime(o.b, p.AuthTime)
 	}
 	o.optional("acr", p.ACR)
+	o.optional("token_key", p.TokenKey)
 	return append(o.b, '}')
 }
 
@@ -90,9 +91,7 @@ func (o *object) name(name string) {
 	if o.b[len(o.b)-1] != '{' {
 		o.b = append(o.b, ',')
 	}
-	o.b = append(o.b, '"')
-	o.b = append(o.b, name...)
-	o.b = append(o.b, '"', ':')
+	o.b = append(append(append(o.b, '"'), name...), `":`...)
 }
 
 func (o *object) field(name, value string) {
@@ -138,6 +137,10 @@ func appendOptional(b []byte, name, value string) []byte {
 func appendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
+	if plain(s) {
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -186,4 +189,26 @@ func appendString(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// plain reports whether the string stands in JSON as it is: printable ASCII without quote and backslash. It looks at eight bytes at a time,
+// because almost every string of an entry is plain.
+func plain(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	bad := uint64(0) // the top bit of each byte that does not fit
+	for len(s) >= 8 {
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		quote, slash := x^ones*'"', x^ones*'\\'
+		bad |= x | (x - ones*' ') | (quote - ones) | (slash - ones) // a borrow can only add a false alarm, beside a byte that does not fit
+		s = s[8:]
+	}
+	if bad&tops != 0 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
