@@ -37,6 +37,7 @@ type Party struct {
 	Scopes       []string  `json:"scopes,omitempty"`        // OAuth scopes of the token
 	AuthTime     time.Time `json:"auth_time,omitzero"`      // when the user last proved who they are
 	ACR          string    `json:"acr,omitempty"`           // how strongly
+	TokenKey     string    `json:"token_key,omitempty"`     // id (kid) of the issuer's key that signed the token
 }
 
 // Act is one thing that a call would do.

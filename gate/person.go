@@ -28,7 +28,7 @@ func newPerson(c *identity.Claims) *person {
 	p := &person{
 		claims: c,
 		party: audit.Party{
-			Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Groups: c.Groups, TokenID: c.TokenID,
+			Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Groups: c.Groups, TokenID: c.TokenID, TokenKey: c.KeyID,
 			Scopes: c.Scopes, AuthTime: c.AuthTime, ACR: c.ACR,
 		},
 		originator:   attest.Party{Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID, Profile: string(c.Kind)},
