@@ -57,6 +57,7 @@ func (j *Journal) commit(b *batch) bool {
 		j.next += uint64(len(b.items))
 		count := j.next
 		j.mu.Unlock()
+		j.pause = 0
 		j.writeMark(count)
 		close(b.done)
 		return true
@@ -143,22 +144,24 @@ func (j *Journal) rotate() error {
 	return nil
 }
 
-// heal re-opens the journal after a failure, again and again with growing pauses of at most a second, until it succeeds or the
-// journal is closed (false).
+// maxPause is the longest wait between two tries to heal.
+const maxPause = time.Second
+
+// heal re-opens the journal after a failure, again and again with growing pauses, until it succeeds or the journal is closed (false).
+// The first try after a good write comes at once; where re-opening works and writing does not, each heal waits longer than the last.
 func (j *Journal) heal() bool {
-	pause := 5 * time.Millisecond
 	for {
+		select {
+		case <-time.After(j.pause):
+		case <-j.closing:
+			return false
+		}
+		j.pause = min(max(2*j.pause, 5*time.Millisecond), maxPause)
 		err := j.reopen()
 		if err == nil {
 			break
 		}
-		j.cfg.Logger.WarnContext(context.Background(), "journal could not re-open; trying again", "after", pause, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-j.closing:
-			return false
-		}
-		pause = min(2*pause, time.Second)
+		j.cfg.Logger.WarnContext(context.Background(), "journal could not re-open; trying again", "after", j.pause, "error", err)
 	}
 	j.cfg.Logger.InfoContext(context.Background(), "journal has re-opened itself", "segment", j.segment.path, "next", j.next)
 	j.mu.Lock()

@@ -44,9 +44,10 @@ type Journal struct {
 	file       File
 	size       int64 // of file up to the last acknowledged record; what is beyond was never acknowledged
 	mark       File
-	markBehind bool   // the last mark could not be written; readers lag
-	mustRotate bool   // the current segment may not be written any more
-	buf        []byte // frames of the batch being written
+	markBehind bool          // the last mark could not be written; readers lag
+	mustRotate bool          // the current segment may not be written any more
+	pause      time.Duration // before the next try to heal; grows while writes fail although the journal re-opens, as on a full disk
+	buf        []byte        // frames of the batch being written
 
 	wake    chan struct{} // capacity 1: there is a pending batch, or the journal is closing
 	closing chan struct{}
