@@ -45,24 +45,17 @@ type Trace struct {
 
 // Condition is one when or unless clause, or a part of one, and whether it held.
 type Condition struct {
-	Kind    string      `json:"kind"` // "when", "unless", or "" for a part
-	Text    string      `json:"text"` // Cedar
+	Kind    string      `json:"kind,omitempty"` // "when", "unless", "scope", or "" for a part
+	Text    string      `json:"text"`           // Cedar
 	Line    int         `json:"line,omitempty"`
 	Value   string      `json:"value"`             // "true", "false", "unknown" or "error: …"
+	Saw     []string    `json:"saw,omitempty"`     // what its attributes were, such as "context.auth_age is 7200"
 	Because []Condition `json:"because,omitempty"` // the parts that made the value what it is
 }
 
 // Remedy is one thing that would have turned a denial into a permission.
 type Remedy struct {
-	Kind string `json:"kind"`           // "role", "reason", "login", "grant", "agent", "name"
+	Kind string `json:"kind"`           // "role", "group", "reason", "login", "acr", "grant", "scope", "agent", "time", or "several"
 	Text string `json:"text"`           // what to do, such as "ask for the group temporal:payments:write"
 	Role string `json:"role,omitempty"` // "write in payments"
-}
-
-// Explain decides a request and says why.
-func (e *Engine) Explain(req Request) Explanation { return e.current.Load().Explain(req) }
-
-// Explain decides a request and says why.
-func (s *Set) Explain(req Request) Explanation {
-	return Explanation{Decision: s.decide(&req)}
 }

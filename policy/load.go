@@ -23,6 +23,7 @@ type rule struct {
 	obligation string
 	file       string
 	line       int
+	text       []byte // as written, from its annotations to the next policy
 	forbids    bool
 	compiled   *cedar.Policy
 	unscoped   *cedar.Policy // the same without its action scope: only for use behind the index
@@ -40,6 +41,13 @@ func newRule(file string, p *cedar.Policy) *rule {
 	r.forbids, r.unscoped, r.quick = p.Effect() == cedar.Forbid, withoutAction(tree), quickForm(tree)
 	r.looks, r.wants = looksOf(tree, false), looksOf(tree, true)
 	return r
+}
+
+func (r *rule) effect() string {
+	if r.forbids {
+		return "forbid"
+	}
+	return "permit"
 }
 
 func (r *rule) tree() *ast.Policy   { return (*ast.Policy)(r.compiled.AST()) }
@@ -130,6 +138,7 @@ func parseRules(f file, checker *typechecker) ([]*rule, []Problem) {
 		}
 		text := f.data[p.Position().Offset:end]
 		r := newRule(f.name, p)
+		r.text = text
 		rules[i] = r
 		problems = append(problems, r.annotate(text)...)
 		if err := checker.check(r.tree()); err != nil {
