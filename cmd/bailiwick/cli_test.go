@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/api/errordetails/v1"
 	"go.temporal.io/api/serviceerror"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -133,6 +134,35 @@ func TestDenied(t *testing.T) {
 	// A stranger's denial says what it says.
 	if d, ok := denied(serviceerror.NewPermissionDenied("Request unauthorized.", "")); !ok || d.text != "Request unauthorized." {
 		t.Errorf("%+v %v", d, ok)
+	}
+}
+
+// The SDK tries again what is Unavailable. When its time is up, the gate's reason is told and not the deadline.
+func TestRefusalBehindDeadline(t *testing.T) {
+	unrecorded, err := status.New(codes.Unavailable, "audit_unavailable: x (decision d-2)").WithDetails(&errdetails.ErrorInfo{Domain: gate.ErrorDomain, Reason: gate.CodeAuditUnavailable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	a := newApp(nil, &out, &errs)
+	answer := unrecorded.Err()
+	call := func() {
+		_ = a.hear(t.Context(), "/m", nil, nil, nil, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return answer })
+	}
+	call()
+	for _, late := range []error{fmt.Errorf("starting: %w", context.DeadlineExceeded), serviceerror.NewDeadlineExceeded("late")} {
+		errs.Reset()
+		if code := a.report(late); code != exitDenied || !strings.Contains(errs.String(), gate.CodeAuditUnavailable) {
+			t.Errorf("%T: %d %s", late, code, errs.String())
+		}
+	}
+	if code := a.report(errors.New("something else")); code != exitError {
+		t.Errorf("another error: %d", code)
+	}
+	answer = nil
+	call()
+	if code := a.report(context.DeadlineExceeded); code != exitError {
+		t.Errorf("a deadline after a call that went through: %d", code)
 	}
 }
 

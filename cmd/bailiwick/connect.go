@@ -15,6 +15,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
@@ -80,10 +81,7 @@ func (a *app) dial(ctx context.Context, c login.Context, namespace, reason strin
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, c, namespace, reason, session.Token)
-}
-
-func dial(ctx context.Context, c login.Context, namespace, reason string, token func(context.Context) (string, error)) (client.Client, error) {
+	token := session.Token
 	host, _, err := net.SplitHostPort(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("context %s: address %q: %w", c.Name, c.Address, err)
@@ -103,6 +101,7 @@ func dial(ctx context.Context, c login.Context, namespace, reason string, token 
 		ConnectionOptions: client.ConnectionOptions{
 			TLSDisabled:          !c.TLS,
 			GetSystemInfoTimeout: 10 * time.Second,
+			DialOptions:          []grpc.DialOption{grpc.WithChainUnaryInterceptor(a.hear)},
 		},
 	}
 	if reason != "" {
@@ -110,6 +109,9 @@ func dial(ctx context.Context, c login.Context, namespace, reason string, token 
 	}
 	conn, err := client.DialContext(ctx, opts)
 	if err != nil {
+		if last := a.refusal.Load(); last != nil {
+			return nil, *last
+		}
 		if st := statusOf(err); st != nil && (st.Code() == codes.Unavailable || st.Code() == codes.DeadlineExceeded) {
 			if _, refused := denied(err); !refused {
 				return nil, &coded{Code: "temporal_unreachable", Text: fmt.Sprintf("nothing answers at %s: %s", c.Address, st.Message()), Fix: "is `bailiwick dev`, or the server, running?"}
@@ -121,6 +123,18 @@ func dial(ctx context.Context, c login.Context, namespace, reason string, token 
 		return nil, fmt.Errorf("connecting to Temporal at %s: %w", c.Address, err)
 	}
 	return conn, nil
+}
+
+// hear remembers a refusal that the SDK takes for a passing failure, such as audit_unavailable: it tries again until time is up, and what it
+// returns then is a deadline without a reason.
+func (a *app) hear(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	if _, refused := denied(err); refused {
+		a.refusal.Store(&err)
+	} else if err == nil {
+		a.refusal.Store(nil)
+	}
+	return err
 }
 
 // stated is a reason that travels with every call. Outside printable ASCII it goes under the "-bin" key.

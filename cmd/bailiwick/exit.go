@@ -123,8 +123,16 @@ func (d denial) next() string {
 	return ""
 }
 
+func outOfTime(err error) bool {
+	st := statusOf(err)
+	return errors.Is(err, context.DeadlineExceeded) || st != nil && st.Code() == codes.DeadlineExceeded
+}
+
 // report prints an error and returns the exit code.
 func (a *app) report(err error) int {
+	if last := a.refusal.Load(); last != nil && outOfTime(err) {
+		err = *last
+	}
 	if d, ok := denied(err); ok {
 		a.reportDenial(d)
 		return exitDenied
@@ -174,7 +182,11 @@ func (a *app) report(err error) int {
 		return exitError
 	}
 	if a.asJSON {
-		_ = a.errs.json(map[string]string{"error": "failed", "detail": err.Error()})
+		code := "failed"
+		if st := statusOf(err); st != nil && strings.HasPrefix(st.Message(), gate.CodeBadRequest+": ") {
+			code = gate.CodeBadRequest
+		}
+		_ = a.errs.json(map[string]string{"error": code, "detail": err.Error()})
 	} else {
 		fmt.Fprintf(a.errs, "%s%s\n", a.errs.red("error: "), safeLines(err.Error()))
 	}

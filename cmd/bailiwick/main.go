@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,8 @@ type app struct {
 	color   string
 	context string // --context
 	profile string // --profile
+
+	refusal atomic.Pointer[error] // the gate's last word; see hear
 }
 
 func newApp(in io.Reader, out, errs io.Writer) *app {

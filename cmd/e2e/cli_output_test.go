@@ -31,6 +31,7 @@ func TestErrorsForPeopleAndPrograms(t *testing.T) {
 		{"unknown namespace", alice, []string{"run", "start", "deploy", "--namespace", "nowhere"}, 0, "", []string{"nowhere"}},
 		{"unknown workflow", alice, []string{"run", "show", "no-such-run", "--namespace", "deploy"}, 1, "", []string{"no-such-run"}},
 		{"input is not JSON", alice, []string{"run", "start", "deploy", "--input", "{"}, 2, "usage", []string{"--input"}},
+		{"control characters", alice, []string{"run", "start", "deploy", "--reason", "two\nlines"}, 1, "bad_request", []string{"control characters"}},
 		{"unknown flag", alice, []string{"run", "start", "deploy", "--nosuch"}, 2, "usage", []string{"--nosuch", "--help"}},
 		{"unknown command", alice, []string{"rum"}, 2, "usage", []string{"rum"}},
 		{"unknown context", alice, []string{"whoami", "--context", "nosuch"}, 1, "", []string{"nosuch", "dev"}},
