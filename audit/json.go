@@ -27,7 +27,6 @@ func (p *Party) append(b []byte) []byte {
 	}
 	o.optional("acr", p.ACR)
 	o.optional("token_key", p.TokenKey)
-	o.optional("token_key", p.TokenKey)
 	return append(o.b, '}')
 }
 
