@@ -64,8 +64,12 @@ func (s *Set) settle(d *Decision, q *question) {
 	}
 }
 
-// open reports whether what is unknown could change the decision: another forbid, the only permit, or a permit with an obligation.
+// open reports whether what is unknown could change the decision: another forbid, the only permit, or a permit with an obligation. Where
+// no permit could apply nothing is open, so that strangers don't learn what there is by asking about it.
 func (o *outcome) open() bool {
+	if o.permits.first == nil && !slices.ContainsFunc(o.maybe.all(), func(r *rule) bool { return !r.forbids }) {
+		return false
+	}
 	for _, r := range o.maybe.all() {
 		if r.forbids || o.permits.first == nil || r.obligation != "" {
 			return true

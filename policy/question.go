@@ -24,6 +24,8 @@ type question struct {
 	id       string   // of the workflow, task queue or schedule, without its namespace
 	nameless bool     // unknown which workflow, task queue or schedule it is about
 
+	groupsOpen bool // unknown which other groups the principal is in: only for asking who can, never for deciding
+
 	out   outcome
 	looks looks // what the policies left to Cedar look at
 	uid   types.EntityUID

@@ -126,7 +126,7 @@ func (m *rolemap) resolve(c *identity.Claims) holdings {
 func (m *rolemap) groupFor(want roleGrant, issuer string) string {
 	for _, p := range m.patterns {
 		if want.namespace != everyNamespace && (p.issuer == "" || p.issuer == issuer) && (p.role == "" || p.role == want.role) {
-			return strings.NewReplacer("{namespace}", want.namespace, "{role}", string(want.role)).Replace(p.text)
+			return p.group(want)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.groups)) {
@@ -225,6 +225,11 @@ func (p pattern) match(group string) (roleGrant, bool) {
 		}
 	}
 	return g, g.role != "" && isNamespaceName(g.namespace)
+}
+
+// group is the name of the group that the pattern gives a role to.
+func (p pattern) group(g roleGrant) string {
+	return strings.NewReplacer("{namespace}", g.namespace, "{role}", string(g.role)).Replace(p.text)
 }
 
 // compilePattern takes "temporal:{namespace}:{role}" apart, or says what is wrong with it. With a fixed role the text has no {role}.

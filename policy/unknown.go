@@ -74,7 +74,7 @@ func inverse(t truth) truth {
 // openTest evaluates one expression of type Bool in three values: yes, no and open. What joins conditions is followed here, the rest
 // is left to Cedar if it touches nothing unknown.
 func (q *question) openTest(env eval.Env, n ast.IsNode) (truth, error) {
-	if looksIn(n, false)&q.unknown != 0 {
+	if looksIn(n, false)&q.unknown != 0 || q.groupsOpen && q.namesOtherGroup(n) {
 		switch n := n.(type) {
 		case ast.NodeTypeAnd:
 			return q.openBoth(env, n.Left, n.Right, no)
@@ -128,4 +128,15 @@ func (q *question) openBoth(env eval.Env, left, right ast.IsNode, settles truth)
 		return settles, nil
 	}
 	return open, nil
+}
+
+// namesOtherGroup reports whether an expression asks for a group that the principal is not known to be in.
+func (q *question) namesOtherGroup(n ast.IsNode) bool {
+	found := false
+	ast.Inspect(ast.NewNode(n), func(n ast.IsNode) bool {
+		uid, ok := literalEntity(n)
+		found = found || ok && uid.Type == typeGroup && !q.p.inGroup(string(uid.ID))
+		return true
+	})
+	return found
 }
