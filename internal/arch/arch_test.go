@@ -34,6 +34,7 @@ var rules = []struct {
 	{"internal/login", nil, "the login flows speak OIDC, to any issuer"},
 	{"internal/runs", []string{"attest"}, "a run view reads histories and attestations"},
 	{"internal/demo", []string{"sdkplugin", "attest"}, "the demo is what a user would write"},
+	{"internal/replay", []string{"audit", "policy", "identity"}, "a replay asks policy again what the log says was asked"},
 	{"internal/arch", nil, "tests only"},
 }
 
