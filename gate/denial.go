@@ -30,6 +30,7 @@ type Denial struct {
 	Code       string // stable reason code
 	Message    string // for the caller: what was refused, why, and what to do next
 	Missing    string // the permission that would have helped, such as "write in payments"; empty when none would
+	Hint       string // what the caller can do, such as "ask for the group temporal:payments:write"; Message says it too
 	DecisionID string // the audit entry to ask about
 	Cause      error  // operators only; never sent
 	grpc       codes.Code
@@ -40,12 +41,15 @@ func (d *Denial) Error() string { return d.Code + ": " + d.Message }
 func (d *Denial) Unwrap() error { return d.Cause }
 
 // GRPCStatus is the status that a caller gets. Details: Temporal's PermissionDeniedFailure for its SDKs, and a google.rpc.ErrorInfo with the
-// code as reason and "missing" and "decision" as metadata for programs.
+// code as reason and "missing", "hint" and "decision" as metadata for programs.
 func (d *Denial) GRPCStatus() *status.Status {
 	st := status.New(d.grpc, fmt.Sprintf("%s: %s (decision %s)", d.Code, d.Message, d.DecisionID))
 	info := &errdetails.ErrorInfo{Reason: d.Code, Domain: ErrorDomain, Metadata: map[string]string{"decision": d.DecisionID}}
 	if d.Missing != "" {
 		info.Metadata["missing"] = d.Missing
+	}
+	if d.Hint != "" {
+		info.Metadata["hint"] = d.Hint
 	}
 	var with *status.Status
 	var err error
@@ -106,7 +110,7 @@ func denyPolicy(id string, c *identity.Claims, a *ask, d policy.Decision) *Denia
 	if d.Hint != "" {
 		fmt.Fprintf(&b, "; %s", d.Hint)
 	}
-	return &Denial{Code: string(d.Code), Message: b.String(), Missing: d.Missing, DecisionID: id, grpc: codes.PermissionDenied}
+	return &Denial{Code: string(d.Code), Message: b.String(), Missing: d.Missing, Hint: d.Hint, DecisionID: id, grpc: codes.PermissionDenied}
 }
 
 func clip(s string, n int) string {

@@ -69,10 +69,19 @@ type kit struct {
 	issuer *bailiwicktest.Issuer
 	log    *journal
 	signer *attest.Signer
+
+	engine   *policy.Engine
+	policies string // the engine's directory
 }
 
 // newKit is a gate with a real verifier, a real policy engine on the starter set plus the policies given, and a journal in memory.
 func newKit(t testing.TB, policies string) *kit {
+	t.Helper()
+	return newKitWith(t, policies, gate.Config{})
+}
+
+// newKitWith takes a log, a resolver or a meter besides.
+func newKitWith(t testing.TB, policies string, with gate.Config) *kit {
 	t.Helper()
 	issuer := bailiwicktest.NewIssuer(t)
 	verifier, err := identity.NewVerifier(identity.Config{Issuers: []identity.Issuer{{URL: issuer.URL, Audiences: []string{bailiwicktest.Audience}}}})
@@ -98,11 +107,31 @@ func newKit(t testing.TB, policies string) *kit {
 		t.Fatal(err)
 	}
 	log := &journal{durable: map[string]bool{}}
-	g, err := gate.New(gate.Config{Name: "gate-1", Audience: "bailiwick:test", Verifier: verifier, Policy: engine, Log: log, Signer: signer})
+	with.Name, with.Audience, with.Verifier, with.Policy, with.Signer = "gate-1", "bailiwick:test", verifier, engine, signer
+	if with.Log == nil {
+		with.Log = log
+	}
+	g, err := gate.New(with)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &kit{Gate: g, issuer: issuer, log: log, signer: signer}
+	return &kit{Gate: g, issuer: issuer, log: log, signer: signer, engine: engine, policies: dir}
+}
+
+// setPolicies puts other policies in force beside the starter set.
+func (k *kit) setPolicies(t testing.TB, policies string) {
+	t.Helper()
+	file := filepath.Join(k.policies, "test.cedar")
+	err := os.WriteFile(file, []byte(policies), 0o600)
+	if policies == "" {
+		err = os.Remove(file)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := k.engine.Reload(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (k *kit) call(method string, req any, token string) gate.Call {

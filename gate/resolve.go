@@ -100,7 +100,7 @@ func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k 
 		return g.cfg.Policy.Decide(*req), nil
 	}
 	blank := k.resource
-	blank.WorkflowType, blank.TaskQueue, blank.SearchAttributes, blank.Unresolved = "", "", nil, true
+	blank.WorkflowType, blank.TaskQueue, blank.SearchAttributes = "", "", nil // to policy, a run without type is one that was not looked up
 
 	// Without the run's attributes the answer may be certain already. Then strangers learn nothing, and nothing is looked up for them.
 	req.Resource = blank
