@@ -81,9 +81,6 @@ func (s *Set) Digest() string { return s.digest }
 // Files lists the names of the files that the set was read from.
 func (s *Set) Files() []string { return slices.Clone(s.files) }
 
-// Expanded returns the mapping of roles.yaml as readable Cedar, followed by the policies.
-func (s *Set) Expanded() string { return "" }
-
 // principal returns what is known of the claims, from the cache if they were seen before. Claims are compared by address: a
 // verifier hands the same ones out for the same token, and nobody may change them.
 func (s *Set) principal(c *identity.Claims) *principal {
