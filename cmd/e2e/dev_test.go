@@ -70,6 +70,7 @@ type settings struct {
 	dir   string // holds state/, home/ and the logs
 	ports ports
 	args  []string // more flags
+	own   bool     // of one test: whatever is left of it ends with the test
 }
 
 func (s settings) state() string { return filepath.Join(s.dir, "state") }
@@ -80,13 +81,29 @@ func (s settings) logs() (stdout, stderr string) {
 	return filepath.Join(s.dir, "stdout.log"), filepath.Join(s.dir, "stderr.log")
 }
 
+// newSettings are those of an environment that one test has for itself. Its files are kept if the test fails.
 func newSettings(t testing.TB, args ...string) settings {
+	t.Helper()
+	s := lastingSettings(t)
+	s.args, s.own = args, true
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the environment's files are kept in %s", s.dir)
+		} else if err := os.RemoveAll(s.dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// lastingSettings are those of an environment that outlives the test; TestMain removes it.
+func lastingSettings(t testing.TB) settings {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bailiwick-e2e-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return settings{dir: dir, ports: freePorts(t), args: args}
+	return settings{dir: dir, ports: freePorts(t)}
 }
 
 // binaries is the directory of the programs under test.
@@ -142,6 +159,9 @@ func launch(t testing.TB, s settings) *dev {
 		d.code = cmd.ProcessState.ExitCode()
 		close(d.exited)
 	}()
+	if s.own {
+		t.Cleanup(func() { d.kill(nil) }) // has nothing to do unless the test failed half-way
+	}
 	return d
 }
 

@@ -17,7 +17,7 @@ var common struct {
 // shared returns the common environment, which the first caller starts.
 func shared(t *testing.T) *dev {
 	t.Helper()
-	common.once.Do(func() { common.dev = start(t, newSettings(t)) })
+	common.once.Do(func() { common.dev = start(t, lastingSettings(t)) })
 	if common.dev == nil {
 		t.Fatal("the shared environment did not start; see the test that tried")
 	}
