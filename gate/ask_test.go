@@ -60,6 +60,10 @@ func TestDetoursAreTakenApart(t *testing.T) {
 		{"start inside a change of a schedule", "StartWorkflowExecution", "UpdateSchedule", &workflowservice.UpdateScheduleRequest{Namespace: "deploy", ScheduleId: "s", Schedule: sched.Schedule}},
 		{"trigger of a schedule", "StartWorkflowExecution", "PatchSchedule", &workflowservice.PatchScheduleRequest{Namespace: "deploy", ScheduleId: "s", Patch: &schedulepb.SchedulePatch{TriggerImmediately: &schedulepb.TriggerImmediatelyRequest{}}}},
 		{"backfill of a schedule", "StartWorkflowExecution", "PatchSchedule", &workflowservice.PatchScheduleRequest{Namespace: "deploy", ScheduleId: "s", Patch: &schedulepb.SchedulePatch{BackfillRequest: []*schedulepb.BackfillRequest{{}}}}},
+		{"termination by overlap", "TerminateWorkflowExecution", "CreateSchedule", &workflowservice.CreateScheduleRequest{Namespace: "deploy", ScheduleId: "s", Schedule: &schedulepb.Schedule{
+			Action: sched.Schedule.Action, Policies: &schedulepb.SchedulePolicies{OverlapPolicy: enumspb.SCHEDULE_OVERLAP_POLICY_TERMINATE_OTHER}}}},
+		{"cancellation by overlap", "RequestCancelWorkflowExecution", "PatchSchedule", &workflowservice.PatchScheduleRequest{Namespace: "deploy", ScheduleId: "s", Patch: &schedulepb.SchedulePatch{
+			TriggerImmediately: &schedulepb.TriggerImmediatelyRequest{OverlapPolicy: enumspb.SCHEDULE_OVERLAP_POLICY_CANCEL_OTHER}}}},
 		{"signal after a reset", "SignalWorkflowExecution", "ResetWorkflowExecution", &workflowservice.ResetWorkflowExecutionRequest{Namespace: "deploy", PostResetOperations: postReset}},
 		{"options after a reset", "UpdateWorkflowExecutionOptions", "ResetWorkflowExecution", &workflowservice.ResetWorkflowExecutionRequest{Namespace: "deploy", PostResetOperations: postReset}},
 		{"pause by a rule", "PauseActivity", "CreateWorkflowRule", &workflowservice.CreateWorkflowRuleRequest{Namespace: "deploy", Spec: rule}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	schedulepb "go.temporal.io/api/schedule/v1"
@@ -106,4 +107,10 @@ func TestUsualRequestsAreUsual(t *testing.T) {
 	if b := byName["StartBatchOperation"].(*workflowservice.StartBatchOperationRequest); b.GetTerminationOperation() == nil || b.GetVisibilityQuery() == "" {
 		t.Errorf("batch: %v", b)
 	}
+}
+
+// asPayload is a payload out of a reflected map.
+func asPayload(v protoreflect.Value) *commonpb.Payload {
+	p, _ := v.Message().Interface().(*commonpb.Payload)
+	return p
 }
