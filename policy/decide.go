@@ -60,8 +60,23 @@ func (s *Set) settle(d *Decision, q *question) {
 		d.Allow, d.Code = true, CodeAllowed
 	default:
 		d.Code = CodeNoPermission
-		s.suggest(d, q)
+		if !q.brief {
+			s.suggest(d, q)
+		}
 	}
+}
+
+// code decides a request without saying what would help, for asking often.
+func (s *Set) code(req *Request, p *principal) Code {
+	var d Decision
+	q := questions.Get().(*question)
+	s.prepare(q, s.index.methods[req.Action], p, req)
+	q.brief = true
+	q.ask()
+	s.settle(&d, q)
+	*q = question{}
+	questions.Put(q)
+	return d.Code
 }
 
 // open reports whether what is unknown could change the decision: another forbid, the only permit, or a permit with an obligation. Where

@@ -24,6 +24,7 @@ type question struct {
 	id       string   // of the workflow, task queue or schedule, without its namespace
 	nameless bool     // unknown which workflow, task queue or schedule it is about
 
+	brief      bool // what would help is not asked for
 	groupsOpen bool // unknown which other groups the principal is in: only for asking who can, never for deciding
 
 	out   outcome
