@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/metric"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/dynamicconfig"
@@ -38,6 +39,8 @@ type Config struct {
 	PolicyDir      string            `json:"policy_dir"`      // roles.yaml and *.cedar; watched for changes
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key; created if absent
+	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
+	Meter          metric.Meter      `json:"-"`               // default none
 	Logger         *slog.Logger      `json:"-"`               // default discards
 }
 
@@ -88,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	}
 	if p.gate, err = gate.New(gate.Config{
 		Name: cfg.Name, Audience: cfg.Audience,
-		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Logger: cfg.Logger,
+		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
 	}); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}

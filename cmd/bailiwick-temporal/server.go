@@ -36,6 +36,7 @@ type Server struct {
 	logger   *slog.Logger
 	plugin   *serverplugin.Plugin
 	temporal temporal.Server
+	hangUp   func() error       // closes the gate's own connection to the server
 	ui       *webUI             // nil without UI
 	stop     context.CancelFunc // ends the certificate watcher and the UI's waiting
 }
@@ -61,16 +62,20 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 	if err != nil {
 		return nil, err
 	}
+	runs, hangUp, err := dialInternal(net.JoinHostPort(cfg.Host, strconv.Itoa(internal.internalFrontend)), nodes)
+	if err != nil {
+		return nil, err
+	}
 	plugin, err := serverplugin.Open(ctx, serverplugin.Config{
 		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.issuers(), PolicyDir: cfg.PolicyDir,
-		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, Logger: logger,
+		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, Runs: runs, Logger: logger,
 	})
 	if err != nil {
-		return nil, pluginFailure(cfg, err)
+		return nil, pluginFailure(cfg, errors.Join(err, hangUp()))
 	}
 
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Server{cfg: cfg, logger: logger, plugin: plugin, stop: stop}
+	s := &Server{cfg: cfg, logger: logger, plugin: plugin, hangUp: hangUp, stop: stop}
 	options := append([]temporal.ServerOption{
 		temporal.WithConfig(serverConfig(cfg, internal, nodes, sql)), // the plugin's options need it first
 		temporal.ForServices(append(append([]string(nil), temporal.DefaultServices...), string(primitives.InternalFrontendService))),
@@ -104,12 +109,12 @@ func (s *Server) Stop() error {
 	if err != nil {
 		err = fmt.Errorf("stopping the Temporal server: %w", err)
 	}
-	return errors.Join(err, s.plugin.Close())
+	return errors.Join(err, s.hangUp(), s.plugin.Close())
 }
 
 func (s *Server) abandon() error {
 	s.stop()
-	return s.plugin.Close()
+	return errors.Join(s.hangUp(), s.plugin.Close())
 }
 
 func (s *Server) grpcAddress() string {

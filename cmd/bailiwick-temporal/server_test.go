@@ -36,6 +36,8 @@ func TestServer(t *testing.T) {
 	t.Run("namespaces", e.testNamespaces)
 	t.Run("schedule", e.testSchedule)
 	t.Run("policy change", e.testPolicyChange)
+	t.Run("runs", e.testRuns)
+	t.Run("detours", e.testDetours)
 	t.Run("remote cluster", e.testRemoteCluster)
 	t.Run("http", e.testHTTP)
 	t.Run("nexus", e.testNexus)
