@@ -313,6 +313,7 @@ func TestWhatPoliciesSee(t *testing.T) {
 		bare      bool
 	}{
 		{"StartWorkflowExecution", `context.now == datetime("2027-01-15T08:00:00Z")`, true, true},
+		{"StartWorkflowExecution", `context.weekday == 5 && context.weekday <= 5`, true, true},
 		{"StartWorkflowExecution", `context has auth_age && context.auth_age == 60`, true, false},
 		{"StartWorkflowExecution", `context has acr && context.acr == "urn:okta:loa:2fa:any"`, true, false},
 		{"StartWorkflowExecution", `context has reason && context.reason == "a reason"`, true, false},

@@ -11,6 +11,7 @@ type looks uint32
 
 const (
 	looksNow looks = 1 << iota
+	looksWeekday
 	looksAuthAge
 	looksACR
 	looksReason
@@ -49,6 +50,8 @@ func looksAt(name types.String) looks {
 	switch name {
 	case "now":
 		return looksNow
+	case "weekday":
+		return looksWeekday
 	case "auth_age":
 		return looksAuthAge
 	case "acr":

@@ -168,6 +168,9 @@ func (p *principal) build() {
 	p.scps = types.NewSet(scopes...)
 }
 
+// weekday is 1 on Monday and 7 on Sunday, in UTC.
+func weekday(now time.Time) int64 { return int64((now.UTC().Weekday()+6)%7) + 1 }
+
 // authAge is how many seconds ago the person last proved who they are, if the token says.
 func authAge(c *identity.Claims, now time.Time) (int64, bool) {
 	if c.AuthTime.IsZero() {

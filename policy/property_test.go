@@ -54,7 +54,7 @@ func (d dice) condition(ns, group string, depth int) string {
 		`resource.search_attributes.contains("env=prod")`, `resource has search_attributes`, `resource has cron`,
 		`resource has versioning && resource.versioning like "pinned:*"`, `["T", "U"].contains(resource.type)`,
 		`principal in [Group::"g1", Group::"g2"]`, `principal is User in Group::"g1"`, `resource is Workflow in Namespace::"a"`,
-		`resource == Workflow::"a/w1"`, `resource in [Namespace::"a", Workflow::"b/w2"]`, `context.auth_age >= 5`, `context has acr`,
+		`resource == Workflow::"a/w1"`, `resource in [Namespace::"a", Workflow::"b/w2"]`, `context.auth_age >= 5`, `context.weekday < 6`, `context.weekday > 5`, `context has acr`,
 		`resource.namespace == Namespace::"a"`, `"T" == resource.type`, `principal.worker.contains(resource.namespace)`,
 		`principal == User::"i|u1"`, `context.client_id like "*c"`, `context.signal == "go"`, `action in [Action::"read", Action::"Admin"]`,
 		`context has nonsense`, `resource.run_id == "r1"`, `resource has workflow_id && resource.workflow_id != "w1"`, `principal.everywhere.contains("nonsense")`)

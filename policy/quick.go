@@ -322,10 +322,10 @@ func quickIn(n ast.NodeTypeIn) test {
 	return any
 }
 
-// quickAge compares context.auth_age with a number.
+// quickAge compares context.auth_age or context.weekday with a number.
 func quickAge(left, right ast.IsNode, holds func(age, limit int64) bool) test {
 	name, ok := isAttribute(left, "context")
-	if !ok || name != "auth_age" {
+	if !ok || name != "auth_age" && name != "weekday" {
 		return nil
 	}
 	v, ok := right.(ast.NodeValue)
@@ -335,6 +335,9 @@ func quickAge(left, right ast.IsNode, holds func(age, limit int64) bool) test {
 	limit, ok := v.Value.(types.Long)
 	if !ok {
 		return nil
+	}
+	if name == "weekday" {
+		return func(q *question) truth { return said(holds(weekday(q.context.Now), int64(limit))) }
 	}
 	return func(q *question) truth {
 		age, ok := q.authAge()
@@ -458,7 +461,7 @@ func quickHas(n ast.NodeTypeHas) test {
 	switch {
 	case isVariable(n.Arg, "context"):
 		switch n.Value {
-		case "now", "client_id", "scopes", "agent":
+		case "now", "weekday", "client_id", "scopes", "agent":
 			return always
 		case "auth_age":
 			return func(q *question) truth { _, ok := q.authAge(); return said(ok) }

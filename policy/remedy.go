@@ -165,7 +165,7 @@ func (s *Set) changes(req *Request) []change {
 // nextTime looks a week ahead, by the quarter of an hour, for when the clock alone would allow the request.
 func (s *Set) nextTime(req *Request) (time.Time, bool) {
 	action := s.index.methods[req.Action]
-	if (action.confinedWants.any|action.confinedWants.in[req.Resource.Namespace])&looksNow == 0 || req.Context.Now.IsZero() {
+	if (action.confinedWants.any|action.confinedWants.in[req.Resource.Namespace])&(looksNow|looksWeekday) == 0 || req.Context.Now.IsZero() {
 		return time.Time{}, false
 	}
 	const step = 15 * time.Minute

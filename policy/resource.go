@@ -176,6 +176,9 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 	if seen&looksNow != 0 {
 		attributes["now"] = types.NewDatetime(c.Now)
 	}
+	if seen&looksWeekday != 0 {
+		attributes["weekday"] = types.Long(weekday(c.Now))
+	}
 	if seen&looksAuthAge != 0 {
 		if age, ok := authAge(p.claims, c.Now); ok {
 			attributes["auth_age"] = types.Long(age)

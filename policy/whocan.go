@@ -196,7 +196,7 @@ func (s *Set) grant(a *actionInfo, ask Question, who suspect) *Grantee {
 func (q *question) unsaid(now time.Time) looks {
 	open := looksReason | looksGrant | looksSourceIP | looksACR | looksScopes
 	if now.IsZero() {
-		open |= looksNow
+		open |= looksNow | looksWeekday
 	}
 	for _, field := range []struct {
 		value string
