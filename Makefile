@@ -20,6 +20,7 @@ dev: build ## start the development org, Temporal, its UI and a demo worker; Ctr
 test: test-unit test-server test-e2e ## run every test
 
 test-unit: ## tests of the root module, with the race detector
+	@if [ "$$CI" = true ]; then scripts/install-test-deps postgresql; fi
 	scripts/go-test -race ./...
 
 test-server: ## tests of the server plugin and the commands, against real Temporal servers in process

@@ -1,0 +1,217 @@
+// Package index is a search index of the audit log in SQLite or PostgreSQL: a projection that can be made again from the log at any time
+// and that is never the truth.
+//
+// It owns the tables, the terms that entries are found by, queries and their paging, and the check that index and log agree. It refuses
+// to know where entries come from (a Source hands them out in order), how the log is sealed, and who may ask.
+package index
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	_ "modernc.org/sqlite"             // driver "sqlite"
+)
+
+// FormatVersion is the integer version of the tables. History: 1 (2026-11) first. An index of another version is made again.
+const FormatVersion = 1
+
+// ErrVersion is wrapped by the error of Open for an index of another version.
+var ErrVersion = errors.New("index is of another version")
+
+// Index is an open index. Its methods may be called at the same time, by any number of processes.
+type Index struct {
+	db      *sql.DB
+	dialect dialect
+}
+
+// dialect is what the two databases do differently.
+type dialect struct {
+	postgres bool
+	schema   []string
+}
+
+// What is stored:
+//
+//	meta      name → value: "version", "next" (index of the next entry), "terms" (how many)
+//	entries   idx, time (ns since 1970, UTC), id, hash (SHA-256 of 0x00 and raw: the log's leaf hash), raw (the entry's bytes)
+//	blocks    block (of 8192 entries), earliest and latest: the time range of its entries
+//	terms     term, field, value
+//	postings  term, block, n (how many), data: where in the block (posting.go)
+var sqlite = dialect{
+	schema: []string{
+		`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`,
+		`CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, time INTEGER NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL)`,
+		`CREATE INDEX IF NOT EXISTS entries_id ON entries (id)`,
+		`CREATE TABLE IF NOT EXISTS blocks (block INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS terms (term INTEGER PRIMARY KEY, field INTEGER NOT NULL, value TEXT NOT NULL)`,
+		`CREATE UNIQUE INDEX IF NOT EXISTS terms_value ON terms (field, value)`,
+		`CREATE TABLE IF NOT EXISTS postings (term INTEGER NOT NULL, block INTEGER NOT NULL, n INTEGER NOT NULL, data BLOB NOT NULL)`,
+		`CREATE UNIQUE INDEX IF NOT EXISTS postings_term ON postings (term, block, n)`,
+		`CREATE INDEX IF NOT EXISTS postings_block ON postings (block)`,
+	},
+}
+
+// The values' order must be by bytes, so that a prefix is a range; hence the collation.
+var postgres = dialect{
+	postgres: true,
+	schema: []string{
+		`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS entries (idx BIGINT PRIMARY KEY, time BIGINT NOT NULL, id TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, raw BYTEA NOT NULL)`,
+		`CREATE INDEX IF NOT EXISTS entries_id ON entries (id)`,
+		`CREATE TABLE IF NOT EXISTS blocks (block BIGINT PRIMARY KEY, earliest BIGINT NOT NULL, latest BIGINT NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS terms (term BIGINT PRIMARY KEY, field INTEGER NOT NULL, value TEXT COLLATE "C" NOT NULL)`,
+		`CREATE UNIQUE INDEX IF NOT EXISTS terms_value ON terms (field, value)`,
+		`CREATE TABLE IF NOT EXISTS postings (term BIGINT NOT NULL, block BIGINT NOT NULL, n INTEGER NOT NULL, data BYTEA NOT NULL)`,
+		`CREATE UNIQUE INDEX IF NOT EXISTS postings_term ON postings (term, block, n)`,
+		`CREATE INDEX IF NOT EXISTS postings_block ON postings (block)`,
+	},
+}
+
+// tables, in the order in which they can be dropped.
+var tables = []string{"postings", "terms", "blocks", "entries", "meta"}
+
+// Open opens an index, making it if it is not there. dsn is a path of an SQLite file, or a URL that begins with postgres:// or
+// postgresql:// (https://www.postgresql.org/docs/current/libpq-connect.html), whose schema is the connection's search_path.
+func Open(ctx context.Context, dsn string) (*Index, error) {
+	x, err := open(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	if err := x.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening index: %w", err), x.Close())
+	}
+	return x, nil
+}
+
+// IsPostgres reports whether a dsn names a PostgreSQL database and not a file.
+func IsPostgres(dsn string) bool {
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
+}
+
+func open(dsn string) (*Index, error) {
+	if dsn == "" {
+		return nil, errors.New("name a file, or a postgres:// URL")
+	}
+	if IsPostgres(dsn) {
+		db, err := sql.Open("pgx", dsn)
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(8)
+		db.SetConnMaxIdleTime(time.Minute)
+		return &Index{db: db, dialect: postgres}, nil
+	}
+	abs, err := filepath.Abs(dsn)
+	if err != nil {
+		return nil, err
+	}
+	// It holds what the log holds: for its owner only.
+	f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	q := url.Values{"_pragma": {
+		"busy_timeout(30000)", "journal_mode(WAL)",
+		// What a power cut takes from the index, the next Sync brings back from the log.
+		"synchronous(NORMAL)", "cache_size(-65536)", "mmap_size(1073741824)",
+	}, "_txlock": {"immediate"}}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(4)
+	return &Index{db: db, dialect: sqlite}, nil
+}
+
+// Close releases the database.
+func (x *Index) Close() error { return x.db.Close() }
+
+// prepare checks the tables' version, and makes them if they are not there. An index that is there needs no right to make tables.
+func (x *Index) prepare(ctx context.Context) error {
+	if version, err := meta(ctx, x.db, "version"); err == nil {
+		return sameVersion(version)
+	}
+	tx, err := x.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := x.create(ctx, tx); err != nil {
+		return err
+	}
+	version, err := meta(ctx, tx, "version")
+	if err != nil {
+		return err
+	}
+	if err := sameVersion(version); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func sameVersion(version int64) error {
+	if version != FormatVersion {
+		return fmt.Errorf("%w: it has version %d, this build has %d; remove it and it is made again from the log", ErrVersion, version, FormatVersion)
+	}
+	return nil
+}
+
+func (x *Index) create(ctx context.Context, tx *sql.Tx) error {
+	for _, s := range x.dialect.schema {
+		if _, err := tx.ExecContext(ctx, s); err != nil {
+			return fmt.Errorf("making tables: %w", err)
+		}
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('version', $1), ('next', 0), ('terms', 0) ON CONFLICT DO NOTHING`, FormatVersion)
+	return err
+}
+
+// advisory is the lock that PostgreSQL's writers take: an arbitrary number.
+const advisory = 0x6261696c
+
+// write begins a transaction that is the only one to write until it ends.
+func (x *Index) write(ctx context.Context) (*sql.Tx, error) {
+	tx, err := x.db.BeginTx(ctx, nil) // SQLite: BEGIN IMMEDIATE
+	if err == nil && x.dialect.postgres {
+		if _, err = tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(advisory)); err != nil {
+			_ = tx.Rollback()
+		}
+	}
+	return tx, err
+}
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func meta(ctx context.Context, q querier, name string) (v int64, err error) {
+	if err = q.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = $1`, name).Scan(&v); err != nil {
+		return 0, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return v, nil
+}
+
+func setMeta(ctx context.Context, tx *sql.Tx, name string, v int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE meta SET value = $1 WHERE name = $2`, v, name)
+	return err
+}
+
+// Size returns how many entries are indexed.
+func (x *Index) Size(ctx context.Context) (uint64, error) {
+	n, err := meta(ctx, x.db, "next")
+	return uint64(n), err
+}
