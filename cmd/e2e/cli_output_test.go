@@ -77,8 +77,8 @@ func TestJSONOutputs(t *testing.T) {
 	if n := len(lines[any](t, alice, "audit", "tail")); n == 0 {
 		t.Error("audit tail --json prints nothing")
 	}
-	out := alice.ok(t, "whoami")
-	if got := alice.runEnv(t, []string{"NO_COLOR=1"}, "whoami"); got.stdout != out {
+	out := alice.ok(t, "policy", "status")
+	if got := alice.runEnv(t, []string{"NO_COLOR=1"}, "policy", "status"); got.stdout != out {
 		t.Errorf("NO_COLOR changes what goes into a pipe: %q", got.stdout)
 	}
 }
