@@ -151,13 +151,7 @@ func (s *Set) changes(req *Request) []change {
 		})
 	}
 	if when, ok := s.nextTime(req); ok {
-		add("time", "wait until "+when.UTC().Format("Mon 2006-01-02 15:04 MST"), "", func(r *Request, _ *holdings) {
-			// Waiting makes a login no older for this purpose: another remedy tells of that.
-			if !r.Principal.AuthTime.IsZero() {
-				r.Principal.AuthTime = r.Principal.AuthTime.Add(when.Sub(r.Context.Now))
-			}
-			r.Context.Now = when
-		})
+		add("time", "wait until "+when.UTC().Format("Mon 2006-01-02 15:04 MST"), "", waitUntil(when))
 	}
 	return all
 }
@@ -172,12 +166,21 @@ func (s *Set) nextTime(req *Request) (time.Time, bool) {
 	at := req.Context.Now.UTC().Truncate(step)
 	for range 7 * 24 * 4 {
 		at = at.Add(step)
-		move := change{Remedy{Kind: "time"}, func(r *Request, _ *holdings) { r.Context.Now = at }}
-		if s.allowsWith(req, move) {
+		if s.allowsWith(req, change{Remedy{Kind: "time"}, waitUntil(at)}) {
 			return at, true
 		}
 	}
 	return time.Time{}, false
+}
+
+// waitUntil moves the clock. Waiting makes a login no older for this purpose: another remedy tells of that.
+func waitUntil(when time.Time) func(*Request, *holdings) {
+	return func(r *Request, _ *holdings) {
+		if !r.Principal.AuthTime.IsZero() {
+			r.Principal.AuthTime = r.Principal.AuthTime.Add(when.Sub(r.Context.Now))
+		}
+		r.Context.Now = when
+	}
 }
 
 // literals collects, for an action, the values that policies compare attributes of the caller with, and the groups that they name.
