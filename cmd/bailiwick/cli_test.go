@@ -101,19 +101,19 @@ func TestLoginMakesAContext(t *testing.T) {
 }
 
 func TestDenied(t *testing.T) {
-	st, err := status.New(codes.PermissionDenied, "no_permission: alice may not start; missing permission: write in payments (decision d-1)").WithDetails(
+	st, err := status.New(codes.PermissionDenied, "no_permission: alice may not start; missing permission: write in payments; ask for the group g (decision d-1)").WithDetails(
 		&errordetails.PermissionDeniedFailure{Reason: "x"},
-		&errdetails.ErrorInfo{Domain: gate.ErrorDomain, Reason: "no_permission", Metadata: map[string]string{"missing": "write in payments", "decision": "d-1"}})
+		&errdetails.ErrorInfo{Domain: gate.ErrorDomain, Reason: "no_permission", Metadata: map[string]string{"missing": "write in payments", "hint": "ask for the group g", "decision": "d-1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, err := range map[string]error{"gRPC": st.Err(), "SDK": serviceerror.FromStatus(st), "wrapped": fmt.Errorf("starting: %w", serviceerror.FromStatus(st))} {
 		d, ok := denied(err)
-		if !ok || d.code != "no_permission" || d.missing != "write in payments" || d.decision != "d-1" || d.text != "alice may not start; missing permission: write in payments" {
+		if !ok || d.code != "no_permission" || d.missing != "write in payments" || d.decision != "d-1" || d.text != "alice may not start" || d.next() != "ask for the group g" {
 			t.Errorf("%s: %+v, %v", name, d, ok)
 		}
 		var out, errs bytes.Buffer
-		if code := newApp(nil, &out, &errs).report(err); code != exitDenied || !strings.Contains(errs.String(), "missing   write in payments") || !strings.Contains(errs.String(), "bailiwick audit show d-1") {
+		if code := newApp(nil, &out, &errs).report(err); code != exitDenied || !strings.Contains(errs.String(), "missing   write in payments\n") || !strings.Contains(errs.String(), "next      ask for the group g\n") || !strings.Contains(errs.String(), "bailiwick audit show d-1") {
 			t.Errorf("%s: %d %s", name, code, errs.String())
 		}
 	}

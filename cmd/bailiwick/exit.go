@@ -67,7 +67,7 @@ func (e *coded) Error() string { return e.Code + ": " + e.Text }
 
 // denial is a gate's refusal as it arrived here.
 type denial struct {
-	code, text, missing, decision string
+	code, text, missing, hint, decision string
 }
 
 // denied finds a gate's refusal in an error that came over gRPC, through the SDK or not.
@@ -79,7 +79,8 @@ func denied(err error) (denial, bool) {
 	d := denial{text: st.Message()}
 	for _, detail := range st.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == gate.ErrorDomain {
-			d.code, d.missing, d.decision = info.GetReason(), info.GetMetadata()["missing"], info.GetMetadata()["decision"]
+			said := info.GetMetadata()
+			d.code, d.missing, d.hint, d.decision = info.GetReason(), said["missing"], said["hint"], said["decision"]
 		}
 	}
 	if d.code == "" && st.Code() != codes.PermissionDenied && st.Code() != codes.Unauthenticated {
@@ -90,6 +91,13 @@ func denied(err error) (denial, bool) {
 	}
 	d.text = strings.TrimPrefix(d.text, d.code+": ")
 	d.text = strings.TrimSuffix(d.text, " (decision "+d.decision+")")
+	// What has a line of its own is not said twice.
+	if d.hint != "" {
+		d.text = strings.TrimSuffix(d.text, "; "+d.hint)
+	}
+	if d.missing != "" {
+		d.text = strings.TrimSuffix(d.text, "; missing permission: "+d.missing)
+	}
 	if d.code == "" {
 		d.code = "denied"
 	}
@@ -111,6 +119,8 @@ func statusOf(err error) *status.Status {
 // next is what to do about a denial that does not say so itself.
 func (d denial) next() string {
 	switch {
+	case d.hint != "":
+		return d.hint
 	case d.code == "token_expired", d.code == "token_missing":
 		return "run: bailiwick login"
 	case strings.HasPrefix(d.code, "token_"):

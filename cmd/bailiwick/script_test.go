@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bailiwick": main,
 		"mklog":     makeLog,
+		"mktraffic": makeTraffic,
 		"mkpolicy": func() {
 			if err := policy.WriteStarter(os.Args[1]); err != nil {
 				panic(err)
@@ -60,6 +61,10 @@ func TestScripts(t *testing.T) {
 				if got != want || neg {
 					ts.Fatalf("exit code %d, want %d", got, want)
 				}
+			},
+			// refused JOURNAL POLICIES writes into a journal that the gate has refused these policies, as the server plugin does.
+			"refused": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(recordRefusal(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
 			},
 			// poison FILE OLD NEW replaces bytes in a file, both of Go's quoted form.
 			"poison": func(ts *testscript.TestScript, _ bool, args []string) {

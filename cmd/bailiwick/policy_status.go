@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// inForce is what `bailiwick policy status --json` prints.
+type inForce struct {
+	Gate      string           `json:"gate,omitempty"` // that said the following last
+	Running   bool             `json:"running"`        // it has not said since that it stopped
+	Digest    string           `json:"digest"`         // of the set the gate decides by, as its log says; empty if it never said
+	Since     time.Time        `json:"since,omitzero"` // when the log said so
+	Refused   bool             `json:"refused"`        // the gate has refused what is in the directory since
+	RefusedAt time.Time        `json:"refused_at,omitzero"`
+	Directory string           `json:"directory"`
+	OnDisk    string           `json:"on_disk,omitempty"`  // digest of the directory as it is now
+	Policies  int              `json:"policies,omitempty"` // in the directory
+	Problems  []policy.Problem `json:"problems,omitempty"` // that keep the directory from being put in force
+	SameError bool             `json:"same_error"`         // these are the problems for which the gate refused it
+	Unread    string           `json:"unread,omitempty"`   // why the directory can't be read at all
+	UpToDate  bool             `json:"up_to_date"`
+
+	failure string // digest of the gate's error
+}
+
+func (a *app) policyStatusCommand() *cobra.Command {
+	var f logFlags
+	var p policyFlags
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show which policy set is in force, and whether the directory agrees",
+		Long: `Show the digest of the policy set that the gate decides by, since when, and whether it has refused another since, as its log says; and compare
+that with the policy directory as it is now. Problems of the directory are listed with file, line and fix.`,
+		Example: `  bailiwick policy status
+  bailiwick policy status --json | jq -e .up_to_date      # in a script: fails unless what is on disk is in force`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.policyStatus(c.Context(), f, p.dir)
+			if err != nil {
+				return err
+			}
+			if a.asJSON {
+				return a.out.json(s)
+			}
+			a.showStatus(s)
+			return nil
+		},
+	}
+	f.register(c)
+	p.register(c)
+	return c
+}
+
+func (a *app) showStatus(s inForce) {
+	w := a.out
+	clock := func(t time.Time) string {
+		if age := time.Since(t); age > -time.Second && age < time.Second {
+			return t.Local().Format("2006-01-02 15:04:05") + w.dim(" (just now)")
+		}
+		return t.Local().Format("2006-01-02 15:04:05") + w.dim(" ("+span(time.Now(), t)+")")
+	}
+	if s.Digest == "" {
+		field(w, "in force", w.yellow("unknown: the log says nothing of policies yet"))
+	} else {
+		field(w, "in force", w.bold(safe(s.Digest)))
+		field(w, "since", clock(s.Since))
+		gate := safe(s.Gate)
+		if !s.Running {
+			gate += w.yellow(", stopped")
+		}
+		field(w, "gate", gate)
+	}
+	if s.Refused {
+		text := w.red("refused another set ") + clock(s.RefusedAt)
+		if len(s.Problems) > 0 && s.SameError {
+			text += ": the one on disk"
+		} else {
+			text += w.dim(" (its log says why)")
+		}
+		field(w, "last error", text)
+	}
+	field(w, "directory", safe(s.Directory))
+	switch {
+	case s.Directory == "":
+	case s.Unread != "":
+		field(w, "on disk", w.red("unreadable: ")+safe(s.Unread))
+	case len(s.Problems) > 0:
+		field(w, "on disk", w.red("not loadable; the gate keeps the last good set"))
+		for _, p := range s.Problems {
+			a.showProblem("  "+w.red("✗"), p)
+		}
+	case s.UpToDate:
+		field(w, "on disk", w.green("the same")+", "+some(s.Policies, "policy"))
+	default:
+		field(w, "on disk", w.yellow(safe(s.OnDisk)+", not in force (yet)"))
+		field(w, "next", "compare: bailiwick policy show --digest "+safe(s.Digest))
+	}
+}
+
+func (a *app) policyStatus(ctx context.Context, f logFlags, dir string) (inForce, error) {
+	where, err := a.where()
+	if err != nil && (f.log == "" && f.journal == "" || dir == "") {
+		return inForce{}, err
+	}
+	if dir == "" && f.log == "" && f.journal == "" {
+		dir = where.PolicyDir
+	}
+	s := inForce{Directory: dir}
+	if dir != "" {
+		r, err := policy.Check(dir)
+		if err != nil {
+			s.Unread = err.Error()
+		}
+		s.OnDisk, s.Problems, s.Policies = r.Digest, r.Problems, r.Policies
+	}
+	log, journal, _, err := a.dirs(f)
+	if err != nil {
+		return s, err
+	}
+	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journal: journal}) {
+		if err != nil && r.Raw == nil {
+			return s, err
+		}
+		if err == nil {
+			s.heard(r.Entry)
+		}
+	}
+	if s.Refused && len(s.Problems) > 0 {
+		// The log keeps the digest of the gate's error, which is how these problems read.
+		sum := sha256.Sum256([]byte((&policy.LoadError{Problems: s.Problems}).Error()))
+		s.SameError = hex.EncodeToString(sum[:]) == s.failure
+	}
+	s.UpToDate = s.Unread == "" && len(s.Problems) == 0 && s.Digest != "" && s.Digest == s.OnDisk
+	return s, nil
+}
+
+// heard takes in what one entry says of the policies in force.
+func (s *inForce) heard(e audit.Entry) {
+	if e.Kind == audit.KindGate && e.Detail["event"] == "stopped" && e.Gate == s.Gate {
+		s.Running = false
+	}
+	digest := e.Detail["policy_digest"]
+	if e.Kind != audit.KindPolicy && e.Kind != audit.KindGate || digest == "" {
+		return
+	}
+	s.Gate, s.Running = e.Gate, true
+	s.failure = e.Detail["error_digest"]
+	if s.Refused = s.failure != ""; s.Refused {
+		s.RefusedAt = e.Time
+	} else {
+		s.RefusedAt = time.Time{}
+	}
+	if digest != s.Digest {
+		s.Digest, s.Since = digest, e.Time
+	}
+}
+
+func (a *app) policyShowCommand() *cobra.Command {
+	var f logFlags
+	var expanded bool
+	var digest, decision string
+	c := &cobra.Command{
+		Use:   "show [DIR]",
+		Short: "Print the policies, with --expanded also what roles.yaml means in Cedar",
+		Long: `Print the files of a policy directory (default: the context's) as they would be put in force. With --expanded, the groups, patterns and clients
+of roles.yaml are written out as the Cedar that they stand for, followed by the policies.
+
+The texts of each set that was ever in force are kept beside the journal: --digest shows one of these, --decision the one by which a decision
+of the log was made.`,
+		Example: `  bailiwick policy show --expanded
+  bailiwick policy show policies/ --json | jq -r '.files[].name'
+  bailiwick policy show --decision 01936f0e > as-it-was.txt`,
+		Args:              usage(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: completeDirs,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, texts, err := a.policyTexts(c, f, first(args), digest, decision)
+			if err != nil {
+				return err
+			}
+			if s == nil && expanded {
+				return &coded{Code: "policy_older", Text: "these policies were made for another version of Bailiwick, so that they can't be expanded", Fix: "show them without --expanded"}
+			}
+			if a.asJSON {
+				shown := struct {
+					Digest   string       `json:"digest"`
+					Files    []policyText `json:"files"`
+					Expanded string       `json:"expanded,omitempty"`
+				}{Digest: digest, Files: texts}
+				if s != nil {
+					shown.Digest = s.Digest()
+				}
+				if expanded {
+					shown.Expanded = s.Expanded()
+				}
+				return a.out.json(shown)
+			}
+			if expanded {
+				a.source(s.Expanded())
+				return nil
+			}
+			for i, t := range texts {
+				if i > 0 {
+					fmt.Fprintln(a.out)
+				}
+				fmt.Fprintln(a.out, a.out.bold("# ── "+safe(t.Name)+" ──"))
+				a.source(t.Text)
+			}
+			return nil
+		},
+	}
+	f.register(c)
+	c.Flags().BoolVarP(&expanded, "expanded", "x", false, "write roles.yaml out as Cedar")
+	c.Flags().StringVar(&digest, "digest", "", "a set that was in force, by its digest")
+	c.Flags().StringVar(&decision, "decision", "", "the set by which this decision was made: its id or index in the log")
+	return c
+}
+
+// policyTexts finds the set to show, and its files. The set is nil if this build can't load it.
+func (a *app) policyTexts(c *cobra.Command, f logFlags, dir, digest, decision string) (*policy.Set, []policyText, error) {
+	if (dir != "" && digest != "") || (dir != "" && decision != "") || (digest != "" && decision != "") {
+		return nil, nil, badUsage(c, "name one of DIR, --digest and --decision")
+	}
+	if decision != "" {
+		r, err := a.findEntry(c.Context(), f, decision)
+		if err != nil {
+			return nil, nil, err
+		}
+		if r.Entry.Decision == nil || r.Entry.Decision.PolicyDigest == "" {
+			return nil, nil, &coded{Code: "no_decision", Text: fmt.Sprintf("entry %d is not a decision by policy", r.Index), Fix: "choose another: bailiwick audit tail --all"}
+		}
+		digest = r.Entry.Decision.PolicyDigest
+	}
+	if digest != "" {
+		texts, err := a.keptPolicy(f, digest)
+		if err != nil {
+			return nil, nil, &coded{Code: "policy_not_kept", Text: err.Error(), Fix: "the texts are kept beside the journal of the gate that decided: name it with --journal DIR"}
+		}
+		s, err := a.keptSet(f, digest)
+		if err != nil {
+			s = nil
+		}
+		return s, texts[1:], nil
+	}
+	s, _, err := a.policySet(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	texts, err := unpackPolicy(s.Archive())
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(texts) < 2 {
+		return nil, nil, errors.New("the policy set has no files")
+	}
+	return s, texts[1:], nil
+}
