@@ -82,7 +82,7 @@ func newEnvironment(t *testing.T) *environment {
 }
 
 // testConfig is a complete configuration on free ports, in a temporary directory.
-func testConfig(t *testing.T, issuer *bailiwicktest.Issuer) Config {
+func testConfig(t testing.TB, issuer *bailiwicktest.Issuer) Config {
 	t.Helper()
 	dir := t.TempDir()
 	if err := policy.WriteStarter(filepath.Join(dir, "policy")); err != nil {
@@ -104,7 +104,7 @@ func testConfig(t *testing.T, issuer *bailiwicktest.Issuer) Config {
 	return cfg
 }
 
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var out []int
 	for range n {

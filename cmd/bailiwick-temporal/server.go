@@ -76,13 +76,7 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{cfg: cfg, logger: logger, plugin: plugin, hangUp: hangUp, stop: stop}
-	options := append([]temporal.ServerOption{
-		temporal.WithConfig(serverConfig(cfg, internal, nodes, sql)), // the plugin's options need it first
-		temporal.ForServices(append(append([]string(nil), temporal.DefaultServices...), string(primitives.InternalFrontendService))),
-		temporal.WithStaticHosts(hosts(cfg, internal)),
-		temporal.WithLogger(serverLog{logger, fatal}),
-		temporal.WithDynamicConfigClient(dynamicSettings()),
-	}, plugin.ServerOptions()...)
+	options := append(layout(cfg, internal, nodes, sql, serverLog{logger, fatal}), plugin.ServerOptions()...)
 	if s.temporal, err = temporal.NewServer(options...); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the Temporal server: %w", err), s.abandon())
 	}
@@ -97,6 +91,17 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 		s.ui = startUI(run, cfg, logger)
 	}
 	return s, nil
+}
+
+// layout is the server without anybody to judge callers.
+func layout(cfg Config, internal internalPorts, nodes *internode, sql *config.SQL, log serverLog) []temporal.ServerOption {
+	return []temporal.ServerOption{
+		temporal.WithConfig(serverConfig(cfg, internal, nodes, sql)), // options that make a claim mapper need it first
+		temporal.ForServices(append(append([]string(nil), temporal.DefaultServices...), string(primitives.InternalFrontendService))),
+		temporal.WithStaticHosts(hosts(cfg, internal)),
+		temporal.WithLogger(log),
+		temporal.WithDynamicConfigClient(dynamicSettings()),
+	}
 }
 
 // Stop ends the UI, the server and the gate, in this order: no call is decided after the last "stopped" entry.
