@@ -67,6 +67,7 @@ func TestTemporalUI(t *testing.T) {
 // they do have one.
 func TestTemporalUIFrontPage(t *testing.T) {
 	d := shared(t)
+	d.user(t, "alice@acme.example").ok(t, "run", "start", "deploy", "--namespace", "deploy", "--task-queue", "nobody", "--id", "ui-front-1")
 	ctx := browser(t)
 	do(t, ctx, "opening the UI", chromedp.Navigate(d.context.UI))
 	shows(t, ctx, "Continue to SSO")
@@ -86,7 +87,7 @@ func TestTemporalUIFrontPage(t *testing.T) {
 	shows(t, ctx, "Retention")
 	do(t, ctx, "opening its workflows", chromedp.Click(chromedp.Search(`//a[normalize-space()="Workflows"]`)))
 	atURL(t, ctx, d.context.UI+"/namespaces/deploy/workflows")
-	shows(t, ctx, "Start Workflow")
+	shows(t, ctx, "ui-front-1")
 	screenshot(t, ctx, "12-ui-alice-deploy")
 }
 
