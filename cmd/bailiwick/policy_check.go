@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,16 +19,19 @@ type checked struct {
 
 func (a *app) policyCheckCommand() *cobra.Command {
 	var strict bool
+	var groups, clients string
 	c := &cobra.Command{
 		Use:   "check [DIR]",
 		Short: "Check a policy directory without putting it in force",
 		Long: `Parse and type-check every file of a policy directory (default: the context's) and print each problem with its file, line and fix; a gate would
 not put such a directory in force. Then warn of what loads and is likely a mistake: policies that can never apply or are always outweighed,
-permits without a scope, groups and roles that nothing uses.
+permits without a scope, groups and roles that nothing uses. With --groups and --clients, lists of what exists in your organization (one name a
+line), also groups and clients that don't.
 
 Exit code 1 if there is any problem; with --strict, also if there is any warning.`,
 		Example: `  bailiwick policy check .bailiwick/policy
   bailiwick policy check --strict policies/        # in CI
+  bailiwick policy check policies/ --groups groups.txt
   bailiwick policy check --json policies/ | jq .problems`,
 		Args:              usage(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: completeDirs,
@@ -45,7 +50,14 @@ Exit code 1 if there is any problem; with --strict, also if there is any warning
 				if err != nil {
 					return policyError(dir, err)
 				}
-				report.Warnings = s.Lint()
+				var known policy.Known
+				if known.Groups, err = nameLines(groups); err != nil {
+					return err
+				}
+				if known.Clients, err = nameLines(clients); err != nil {
+					return err
+				}
+				report.Warnings = s.Lint(known)
 				report.OK = !strict || len(report.Warnings) == 0
 			}
 			if a.asJSON {
@@ -65,7 +77,32 @@ Exit code 1 if there is any problem; with --strict, also if there is any warning
 		},
 	}
 	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 on warnings too")
+	c.Flags().StringVar(&groups, "groups", "", "file of the groups that exist, one a line")
+	c.Flags().StringVar(&clients, "clients", "", "file of the client ids that exist, one a line")
+	must(c.MarkFlagFilename("groups"))
+	must(c.MarkFlagFilename("clients"))
 	return c
+}
+
+// nameLines reads a file of one name a line; without a file there are none.
+func nameLines(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading a list of names: %w", err)
+	}
+	var names []string
+	for line := range strings.Lines(string(raw)) {
+		if name := strings.TrimSpace(line); name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, &coded{Code: "no_names", Text: path + " holds no name", Fix: "write one a line, or leave the flag out"}
+	}
+	return names, nil
 }
 
 func (a *app) showChecked(r checked) {

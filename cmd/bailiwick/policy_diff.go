@@ -105,16 +105,31 @@ func (a *app) showDiff(d policy.DiffReport, from, to string) {
 	}
 	var rows [][]string
 	for _, x := range d.Access {
-		rows = append(rows, []string{change(w, x.Before, x.After), safe(x.Who), safe(orAny(x.Namespace)), clip(list(x.Actions), 100)})
+		who, actions, now := safe(x.Who), brief(x.Actions), change(w, x.Before, x.After)
+		// The same in several namespaces is one row.
+		if n := len(rows) - 1; n >= 0 && rows[n][0] == now && rows[n][1] == who && rows[n][3] == actions {
+			rows[n][2] += ", " + inNamespace(x.Namespace)
+			continue
+		}
+		rows = append(rows, []string{now, who, inNamespace(x.Namespace), actions})
 	}
 	w.rows([]string{"NOW", "WHO", "NAMESPACE", "ACTIONS"}, rows)
 }
 
-func orAny(namespace string) string {
-	if namespace == "" {
-		return "–"
+// inNamespace names where: what is in none is the cluster.
+func inNamespace(name string) string {
+	if name == "" {
+		return "the cluster"
 	}
-	return namespace
+	return safe(name)
+}
+
+// brief lists a few actions, and counts when there are more.
+func brief(actions []string) string {
+	if len(actions) <= 3 {
+		return list(actions)
+	}
+	return fmt.Sprintf("%d actions: %s, …", len(actions), list(actions[:3]))
 }
 
 // change colours by what a caller notices: refusals are red, permissions green.

@@ -205,6 +205,9 @@ func (a *app) showChange(c replay.Change) {
 		fmt.Fprintf(w, "  %s\n", w.dim(safe(text)))
 	}
 	for _, reason := range c.Reasons {
+		if strings.HasPrefix(reason, "forbidden by policy ") {
+			continue // said already
+		}
 		fmt.Fprintf(w, "         “%s”\n", safe(reason))
 	}
 	var people []string

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,14 @@ func TestScripts(t *testing.T) {
 			// refused JOURNAL POLICIES writes into a journal that the gate has refused these policies, as the server plugin does.
 			"refused": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(recordRefusal(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
+			},
+			// replace FILE OLD NEW writes a text of a file anew.
+			"replace": func(ts *testscript.TestScript, _ bool, args []string) {
+				text := ts.ReadFile(args[0])
+				if !strings.Contains(text, args[1]) {
+					ts.Fatalf("%s does not hold %q", args[0], args[1])
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 			},
 			// poison FILE OLD NEW replaces bytes in a file, both of Go's quoted form.
 			"poison": func(ts *testscript.TestScript, _ bool, args []string) {

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write the table of docs/cli.md anew")
+
+// The table of commands in docs/cli.md is the one that the program has.
+func TestCommandTable(t *testing.T) {
+	const file, from, to = "../../docs/cli.md", "<!-- commands: begin -->\n", "<!-- commands: end -->\n"
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(raw), from)
+	table, after, ended := strings.Cut(rest, to)
+	if !ok || !ended {
+		t.Fatalf("%s has no table between %q and %q", file, from, to)
+	}
+	root := newApp(nil, &bytes.Buffer{}, &bytes.Buffer{}).root()
+	var b strings.Builder
+	for _, g := range root.Groups() {
+		fmt.Fprintf(&b, "\n## %s\n\n| command | what it does |\n|---|---|\n", strings.TrimSuffix(g.Title, ":"))
+		for _, c := range root.Commands() {
+			if c.GroupID == g.ID {
+				describe(t, &b, c)
+			}
+		}
+	}
+	b.WriteString("\n")
+	if table == b.String() {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(before+from+b.String()+to+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("%s is not what the program has; run: go test ./bailiwick -run TestCommandTable -update\nwant:\n%s", file, b.String())
+}
+
+// describe writes a row for a command that does something, or rows for those that it holds. Each says what it is for.
+func describe(t *testing.T, b *strings.Builder, c *cobra.Command) {
+	if c.Hidden {
+		return
+	}
+	if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+		t.Errorf("%s: %q is not a short description", c.CommandPath(), c.Short)
+	}
+	if !c.HasSubCommands() {
+		usage := strings.TrimSuffix(c.UseLine(), " [flags]")
+		fmt.Fprintf(b, "| `%s` | %s |\n", usage, c.Short)
+		return
+	}
+	for _, sub := range c.Commands() {
+		describe(t, b, sub)
+	}
+}
+
+// Whoever asks for help is told what the command does and shown how; and every policy command answers programs too.
+func TestPolicyCommandsHaveExamples(t *testing.T) {
+	root := newApp(nil, &bytes.Buffer{}, &bytes.Buffer{}).root()
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.HasSubCommands() {
+			return
+		}
+		if c.Long == "" || c.Example == "" {
+			t.Errorf("%s has no long description or no example", c.CommandPath())
+		}
+		for line := range strings.Lines(c.Example) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "bailiwick ") && !strings.HasPrefix(line, c.CommandPath()) {
+				t.Errorf("%s: the example %q is of another command", c.CommandPath(), line)
+			}
+		}
+	}
+	p, _, err := root.Find([]string{"policy"})
+	if err != nil || !p.HasSubCommands() {
+		t.Fatalf("%v", err)
+	}
+	visit(p)
+}
