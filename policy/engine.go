@@ -20,6 +20,18 @@ type Options struct {
 	Clock    func() time.Time // default time.Now
 }
 
+func (o *Options) setDefaults(poll time.Duration) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Poll <= 0 {
+		o.Poll = poll
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+}
+
 // Status is what is in force and what last went wrong.
 type Status struct {
 	Digest      string    // SHA-256 (hex) of the set in force
@@ -28,11 +40,17 @@ type Status struct {
 	Files       []string
 	LastError   string    // why the directory as it is now is not in force; empty when it is
 	LastErrorAt time.Time // zero without LastError
+
+	// Of a signed bundle; zero for a directory.
+	Serial  uint64
+	Expires time.Time
+	Stale   bool // it has expired: everything is refused
 }
 
 // Engine holds the policy set in force and answers requests from it. Its methods may be called at the same time.
 type Engine struct {
 	dir     string
+	pull    *puller // instead of dir, for bundles
 	options Options
 	current atomic.Pointer[Set] // swapped whole
 
@@ -46,15 +64,7 @@ type Engine struct {
 // Open loads the directory. An initial set that does not load is an error (a *LoadError names every problem): there is no last
 // good one to fall back on.
 func Open(dir string, o Options) (*Engine, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Poll <= 0 {
-		o.Poll = 500 * time.Millisecond
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
+	o.setDefaults(500 * time.Millisecond)
 	e := &Engine{dir: dir, options: o}
 	src, err := readSource(dir)
 	if err != nil {
@@ -71,7 +81,18 @@ func Open(dir string, o Options) (*Engine, error) {
 
 // Decide answers one request from the set in force. It never fails: what can't be decided is denied with CodePolicyError.
 // What the principal's claims hold is remembered by their address, so that claims must not be changed after their first use.
-func (e *Engine) Decide(req Request) Decision { return e.current.Load().decide(&req) }
+func (e *Engine) Decide(req Request) Decision {
+	s := e.current.Load()
+	if e.stale(s) {
+		return s.deny(CodeStale, "the policies in force expired at "+s.expires.UTC().Format(time.RFC3339)+" and no newer ones came: tell your operator")
+	}
+	return s.decide(&req)
+}
+
+// stale reports whether the set is past the time to which its bundle limits it.
+func (e *Engine) stale(s *Set) bool {
+	return !s.expires.IsZero() && !e.options.Clock().Before(s.expires)
+}
 
 // Needs reports whether some policy that could apply to the action in the namespace looks at what a call about an existing run does
 // not tell: its workflow type, task queue or search attributes. If so, the caller should find them out before it asks.
@@ -82,10 +103,11 @@ func (e *Engine) Needs(action, namespace string) bool {
 // NamespacesFor lists, sorted, the namespaces in which the claims hold any role by roles.yaml. all reports a role in every
 // namespace; visible then holds only those that are named besides.
 func (e *Engine) NamespacesFor(c *identity.Claims) (visible []string, all bool) {
-	if invalidClaims(c) != "" {
+	s := e.current.Load()
+	if invalidClaims(c) != "" || e.stale(s) {
 		return nil, false
 	}
-	return e.current.Load().namespacesFor(c)
+	return s.namespacesFor(c)
 }
 
 // Status tells what is in force.
@@ -95,20 +117,23 @@ func (e *Engine) Status() Status {
 	defer e.mu.Unlock()
 	return Status{
 		Digest: s.digest, Loaded: s.loaded, Policies: len(s.policies), Files: slices.Clone(s.files),
-		LastError: e.failure, LastErrorAt: e.failed,
+		LastError: e.failure, LastErrorAt: e.failed, Serial: s.serial, Expires: s.expires, Stale: e.stale(s),
 	}
 }
 
-// Reload reads the directory now and puts it in force if it loads. The error, a *LoadError or one of reading, leaves the last good
+// Reload reads the directory, or pulls the bundle, now and puts it in force if it loads. The error, a *LoadError or one of reading, leaves the last good
 // set in force.
 func (e *Engine) Reload() error {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
+	if e.pull != nil {
+		return e.pullBundle(context.Background())
+	}
 	src, err := readSource(e.dir)
 	return e.apply(context.Background(), src, err)
 }
 
-// Watch reads the directory every Poll until ctx ends. A change is put in force once two readings in a row agree, because a file
+// Watch reads the directory, or pulls the bundle, every Poll until ctx ends. A change is put in force once two readings in a row agree, because a file
 // that is half written may parse, and what is missing from it may be a forbid.
 func (e *Engine) Watch(ctx context.Context) {
 	tick := time.NewTicker(e.options.Poll)
@@ -121,6 +146,11 @@ func (e *Engine) Watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		e.reloading.Lock()
+		if e.pull != nil {
+			_ = e.pullBundle(ctx) // told by Status, OnChange and the log
+			e.reloading.Unlock()
+			continue
+		}
 		src, err := readSource(e.dir)
 		now := "error: "
 		if err == nil {

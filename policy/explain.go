@@ -15,7 +15,13 @@ import (
 )
 
 // Explain decides a request as Decide does, and says why.
-func (e *Engine) Explain(req Request) Explanation { return e.current.Load().Explain(req) }
+func (e *Engine) Explain(req Request) Explanation {
+	s := e.current.Load()
+	if e.stale(s) {
+		return Explanation{Decision: e.Decide(req), Policies: []Trace{}}
+	}
+	return s.Explain(req)
+}
 
 // Explain decides a request as Decide does, and says why.
 func (s *Set) Explain(req Request) Explanation {

@@ -17,6 +17,8 @@ type Set struct {
 	files    []string
 	archive  []byte // what digest is the SHA-256 of
 	loaded   time.Time
+	serial   uint64    // of the bundle that it came in; 0 for a directory
+	expires  time.Time // of that bundle; zero for a directory
 	policies map[types.PolicyID]*rule
 	roles    *rolemap
 	index    *index

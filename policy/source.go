@@ -44,9 +44,7 @@ func readSource(dir string) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the policy directory: %w", err)
 	}
-	s := &source{}
-	hash := sha256.New()
-	addToHash(hash, "schema", []byte(schemaText))
+	var files []file
 	for _, e := range entries { // sorted by ReadDir
 		name := e.Name()
 		// A hidden file is an editor's or a volume's own.
@@ -57,11 +55,19 @@ func readSource(dir string) (*source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading policy file %s: %w", name, err)
 		}
-		s.files = append(s.files, file{name, data})
-		addToHash(hash, name, data)
+		files = append(files, file{name, data})
 	}
-	s.digest = hex.EncodeToString(hash.Sum(nil))
-	return s, nil
+	return newSource(files), nil
+}
+
+// newSource takes files that are sorted by name.
+func newSource(files []file) *source {
+	hash := sha256.New()
+	addToHash(hash, "schema", []byte(schemaText))
+	for _, f := range files {
+		addToHash(hash, f.name, f.data)
+	}
+	return &source{files, hex.EncodeToString(hash.Sum(nil))}
 }
 
 // addToHash puts lengths before parts, so that no two directories hash alike by moving bytes between a name and its content.
