@@ -118,6 +118,9 @@ The serial must grow from bundle to bundle, so that nobody can put an old one ba
 			if !c.Flags().Changed("serial") {
 				serial = uint64(now.Unix())
 			}
+			if serial == 0 {
+				return badUsage(c, "--serial is 0; serials begin at 1")
+			}
 			private, err := readPrivateKey(key)
 			if err != nil {
 				return err
@@ -195,10 +198,18 @@ would not take it.`,
 			}
 			_, m, err := policy.OpenBundle(raw, public, minSerial, time.Now())
 			if err != nil {
-				if a.asJSON {
-					_ = a.out.json(map[string]any{"ok": false, "problem": err.Error()})
+				var wrong *policy.BundleError
+				if !errors.As(err, &wrong) {
+					return err
 				}
-				return &unproven{err.Error()}
+				if a.asJSON {
+					if err := a.out.json(map[string]any{"ok": false, "code": wrong.Code, "problem": wrong.Error()}); err != nil {
+						return err
+					}
+				} else if m.Serial > 0 { // the signature was good
+					a.showManifest(m)
+				}
+				return &unproven{wrong.Error()}
 			}
 			if a.asJSON {
 				return a.out.json(struct {
