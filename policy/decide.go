@@ -108,7 +108,9 @@ func (s *Set) unresolved(d *Decision, q *question) {
 	kind := strings.ToLower(string(q.action.of))
 	d.Reasons = []string{fmt.Sprintf("policy %s decides by the %s: %s is not told by this call", strings.Join(d.Policies, ", "), kind, what)}
 	if q.resource.Unresolved {
-		d.Hint = "name the workflows one by one, by id, instead of a query; for a schedule, send its whole action with the call"
+		d.Hint = "name the workflows one by one, by id, instead of a query; for a schedule, send its whole action with the call (UpdateSchedule)"
+	} else if q.action.Scope == ScopeSchedule {
+		d.Hint = "send the schedule's whole action with the call (UpdateSchedule), or ask someone whom the policy leaves out"
 	} else {
 		d.Hint = "the run could not be looked up: try again, and tell your operator if it stays so"
 	}

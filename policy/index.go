@@ -40,13 +40,19 @@ type actionInfo struct {
 	of    types.EntityType // of what it acts on
 	filed []*byResource
 
-	existing bool // it acts on a run that exists, whose attributes the request does not tell
+	existing bool // it acts on a run or schedule that exists, whose attributes the request does not tell
 
 	wants, confinedWants wants
 }
 
-// startActions are the workflow actions whose request says all about the workflow.
-var startActions = []string{"StartWorkflowExecution", "SignalWithStartWorkflowExecution", CommandStartChild, CommandNexusOperation}
+// tellsAll lists the actions on workflows and schedules whose request says all about what it starts.
+func tellsAll(action string) bool {
+	switch action {
+	case "StartWorkflowExecution", "SignalWithStartWorkflowExecution", CommandStartChild, CommandNexusOperation, "CreateSchedule", "UpdateSchedule":
+		return true
+	}
+	return false
+}
 
 // wants are what policies look at: for any namespace, and for those that a policy's scope names.
 type wants struct {
@@ -109,7 +115,7 @@ func newIndex(rules []*rule) *index {
 		ix.named[namespace][entityName{uid.Type, id}] = key
 	}
 	for _, a := range sortedActions() {
-		info := &actionInfo{Action: a, uid: types.NewEntityUID(typeAction, types.String(a.Name)), of: a.Scope.entityType(), existing: a.Scope == ScopeWorkflow && !slices.Contains(startActions, a.Name)}
+		info := &actionInfo{Action: a, uid: types.NewEntityUID(typeAction, types.String(a.Name)), of: a.Scope.entityType(), existing: (a.Scope == ScopeWorkflow || a.Scope == ScopeSchedule) && !tellsAll(a.Name)}
 		for _, key := range []string{a.Name, string(a.Access), ""} {
 			if node := ix.actions[types.String(key)]; node != nil {
 				info.filed = append(info.filed, node)

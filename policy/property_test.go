@@ -293,7 +293,7 @@ func TestUnresolvedIsSound(t *testing.T) {
 		s, texts := d.set(t, 4+d.IntN(20))
 		for range 30 {
 			vague := d.request()
-			vague.Action = d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "CreateSchedule", vague.Action)
+			vague.Action = d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "CreateSchedule", "DeleteSchedule", vague.Action)
 			vague.Resource.Unresolved = d.IntN(2) == 0
 			vague.Resource.WorkflowType, vague.Resource.SearchAttributes, vague.Resource.RunID = "", nil, ""
 			vague.Resource.TaskQueue = d.of("", vague.Resource.TaskQueue)

@@ -106,7 +106,7 @@ func (s *Set) prepare(q *question, a *actionInfo, p *principal, req *Request) {
 	}
 }
 
-// unknownOf lists the attributes that the request leaves open. A run that exists has a type; a request that does not say which was
+// unknownOf lists the attributes that the request leaves open. What exists has a type; a request that does not say which was
 // not looked up, so that its other attributes are unknown too.
 func unknownOf(a *actionInfo, r *Resource) looks {
 	var open looks
@@ -121,6 +121,9 @@ func unknownOf(a *actionInfo, r *Resource) looks {
 		open |= looksSearchAttributes
 	}
 	empty(r.RunID, looksRunID)
+	if a.Scope == ScopeSchedule {
+		empty(r.WorkflowID, looksWorkflowID)
+	}
 	if !r.Unresolved {
 		return open
 	}

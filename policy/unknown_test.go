@@ -19,6 +19,9 @@ forbid (principal, action == Action::"SignalWorkflowExecution", resource == Work
 @id("prod-signals") permit (principal in Group::"oncall", action == Action::"SignalWorkflowExecution", resource)
 when { resource.search_attributes.contains("env=prod") };
 
+@id("no-nightly-schedules") forbid (principal, action in [Action::"CreateSchedule", Action::"DeleteSchedule"], resource in Namespace::"deploy")
+when { resource has type && resource.type == "Nightly" } unless { principal.admin.contains(resource.namespace) };
+
 @id("no-cron") @reason("Only admins start cron workflows")
 forbid (principal, action in [Action::"StartWorkflowExecution", Action::"CreateSchedule"], resource in Namespace::"deploy")
 when { resource has cron } unless { principal.admin.contains(resource.namespace) };
@@ -34,27 +37,29 @@ func TestUnresolved(t *testing.T) {
 		want   Code
 		policy string
 	}{
-		"told":                  {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "Deploy"}, CodeAllowed, "write-role"},
-		"told, forbidden":       {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "Nightly"}, CodeForbidden, "stop-nightly"},
-		"not looked up":         {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w"}, CodeUnresolved, "stop-nightly"},
-		"a batch":               {alice, "TerminateWorkflowExecution", Resource{Unresolved: true}, CodeUnresolved, "stop-nightly"},
-		"a batch, type told":    {alice, "TerminateWorkflowExecution", Resource{WorkflowType: "Deploy", Unresolved: true}, CodeAllowed, "write-role"},
-		"nobody looks":          {alice, "ResetWorkflowExecution", Resource{Unresolved: true}, CodeAllowed, "write-role"},
-		"elsewhere":             {bob, "TerminateWorkflowExecution", Resource{Namespace: "payments", Unresolved: true}, CodeAllowed, "write-role"},
-		"no role anyway":        {bob, "SignalWorkflowExecution", Resource{WorkflowID: "w", Unresolved: true}, CodeNoPermission, ""},
-		"a named run":           {alice, "SignalWorkflowExecution", Resource{WorkflowID: "keep", WorkflowType: "T"}, CodeForbidden, "one-run"},
-		"another run":           {alice, "SignalWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T"}, CodeAllowed, "write-role"},
-		"a batch may hit it":    {alice, "SignalWorkflowExecution", Resource{Unresolved: true}, CodeUnresolved, "one-run"},
-		"permit by attribute":   {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w", WorkflowType: "T", SearchAttributes: []string{"env", "env=prod"}}, CodeAllowed, "prod-signals"},
-		"without it":            {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w", WorkflowType: "T", SearchAttributes: []string{"env=test"}}, CodeNoPermission, ""},
-		"unknown":               {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w"}, CodeUnresolved, "prod-signals"},
-		"writers need it not":   {bob, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w"}, CodeAllowed, "write-role"},
-		"cron":                  {alice, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T", Cron: "@daily"}, CodeForbidden, "no-cron"},
-		"no cron":               {alice, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T"}, CodeAllowed, "write-role"},
-		"cron by an admin":      {carol, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T", Cron: "@daily"}, CodeAllowed, "admin-role"},
-		"a schedule's trigger":  {alice, "StartWorkflowExecution", Resource{ScheduleID: "s", Unresolved: true}, CodeUnresolved, "no-cron"},
-		"triggered by an admin": {carol, "StartWorkflowExecution", Resource{ScheduleID: "s", Unresolved: true}, CodeAllowed, "admin-role"},
-		"a start has no type":   {alice, "StartWorkflowExecution", Resource{WorkflowID: "w"}, CodeAllowed, "write-role"},
+		"told":                   {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "Deploy"}, CodeAllowed, "write-role"},
+		"told, forbidden":        {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "Nightly"}, CodeForbidden, "stop-nightly"},
+		"not looked up":          {alice, "TerminateWorkflowExecution", Resource{WorkflowID: "w"}, CodeUnresolved, "stop-nightly"},
+		"a batch":                {alice, "TerminateWorkflowExecution", Resource{Unresolved: true}, CodeUnresolved, "stop-nightly"},
+		"a batch, type told":     {alice, "TerminateWorkflowExecution", Resource{WorkflowType: "Deploy", Unresolved: true}, CodeAllowed, "write-role"},
+		"nobody looks":           {alice, "ResetWorkflowExecution", Resource{Unresolved: true}, CodeAllowed, "write-role"},
+		"elsewhere":              {bob, "TerminateWorkflowExecution", Resource{Namespace: "payments", Unresolved: true}, CodeAllowed, "write-role"},
+		"no role anyway":         {bob, "SignalWorkflowExecution", Resource{WorkflowID: "w", Unresolved: true}, CodeNoPermission, ""},
+		"a named run":            {alice, "SignalWorkflowExecution", Resource{WorkflowID: "keep", WorkflowType: "T"}, CodeForbidden, "one-run"},
+		"another run":            {alice, "SignalWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T"}, CodeAllowed, "write-role"},
+		"a batch may hit it":     {alice, "SignalWorkflowExecution", Resource{Unresolved: true}, CodeUnresolved, "one-run"},
+		"permit by attribute":    {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w", WorkflowType: "T", SearchAttributes: []string{"env", "env=prod"}}, CodeAllowed, "prod-signals"},
+		"without it":             {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w", WorkflowType: "T", SearchAttributes: []string{"env=test"}}, CodeNoPermission, ""},
+		"unknown":                {oncall, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w"}, CodeUnresolved, "prod-signals"},
+		"writers need it not":    {bob, "SignalWorkflowExecution", Resource{Namespace: "payments", WorkflowID: "w"}, CodeAllowed, "write-role"},
+		"cron":                   {alice, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T", Cron: "@daily"}, CodeForbidden, "no-cron"},
+		"no cron":                {alice, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T"}, CodeAllowed, "write-role"},
+		"cron by an admin":       {carol, "StartWorkflowExecution", Resource{WorkflowID: "w", WorkflowType: "T", Cron: "@daily"}, CodeAllowed, "admin-role"},
+		"a schedule's trigger":   {alice, "StartWorkflowExecution", Resource{ScheduleID: "s", Unresolved: true}, CodeUnresolved, "no-cron"},
+		"triggered by an admin":  {carol, "StartWorkflowExecution", Resource{ScheduleID: "s", Unresolved: true}, CodeAllowed, "admin-role"},
+		"a schedule that exists": {alice, "DeleteSchedule", Resource{ScheduleID: "s"}, CodeUnresolved, "no-nightly-schedules"},
+		"another's schedule":     {carol, "DeleteSchedule", Resource{ScheduleID: "s"}, CodeAllowed, "admin-role"},
+		"a start has no type":    {alice, "StartWorkflowExecution", Resource{WorkflowID: "w"}, CodeAllowed, "write-role"},
 	} {
 		req := ask(c.who, c.action, "deploy", "because")
 		c.at.Namespace = strings.TrimSpace(c.at.Namespace)
