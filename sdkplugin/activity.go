@@ -33,17 +33,55 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 	switch {
 	case err == nil:
 		info = verifiedInfo(v.Statement())
-		log.Log(ctx, slog.LevelInfo, "running activity", info.fields()...)
+		p.metrics.count(ctx, kindActivity, verdictVerified, "")
 	case p.opts.Mode == Observe:
 		info.Problem = err.Error()
+		p.metrics.count(ctx, kindActivity, verdictUnattested, codeOf(err))
 		log.Log(ctx, slog.LevelWarn, "running activity without a valid attestation", info.fields()...)
 	default:
 		info.Problem = err.Error()
 		log.Log(ctx, slog.LevelWarn, "refusing activity without a valid attestation", info.fields()...)
+		describe(ctx, info)
+		describeProblem(ctx, codeOf(err))
 		if keyUnknown(err) {
+			p.metrics.count(ctx, kindActivity, verdictRetried, codeOf(err))
 			return nil, temporal.NewApplicationError("Bailiwick cannot verify yet: "+err.Error(), FailureKeyUnknown)
 		}
+		p.metrics.count(ctx, kindActivity, verdictRefused, codeOf(err))
 		return nil, unattested(err)
 	}
-	return a.Next.ExecuteActivity(context.WithValue(ctx, infoKey, info), in)
+	describe(ctx, info)
+	if err := a.enforce(ctx, log, about.ActivityType.Name, run.WorkflowType, info); err != nil {
+		return nil, err
+	}
+	if info.Verified {
+		log.Log(ctx, slog.LevelInfo, "running activity", info.fields()...)
+	} else {
+		describeProblem(ctx, codeOf(err))
+	}
+	return a.Next.ExecuteActivity(context.WithValue(context.WithValue(ctx, pluginKey, p), infoKey, info), in)
+}
+
+// enforce judges an attempt right before it runs. What it finds is not remembered: the next attempt is judged anew.
+func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activityType, workflowType string, info Info) error {
+	p := a.plugin
+	v, hold := p.rules.forActivity(activityType, workflowType, info, p.now())
+	if v == nil {
+		return nil
+	}
+	describeProblem(ctx, string(v.Code))
+	fields := append(info.fields(), "code", string(v.Code), "rule", v.Rule, "detail", v.Detail)
+	switch {
+	case p.opts.Mode == Observe:
+		log.Log(ctx, slog.LevelWarn, "running activity that does not meet a rule", fields...)
+		p.metrics.count(ctx, kindActivity, verdictExcused, string(v.Code))
+		return nil
+	case hold != 0:
+		log.Log(ctx, slog.LevelWarn, "holding activity that does not meet a rule", fields...)
+		p.metrics.count(ctx, kindActivity, verdictHeld, string(v.Code))
+		return held(v, hold)
+	}
+	log.Log(ctx, slog.LevelWarn, "refusing activity that does not meet a rule", fields...)
+	p.metrics.count(ctx, kindActivity, verdictForbidden, string(v.Code))
+	return forbidden(v)
 }

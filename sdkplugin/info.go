@@ -46,6 +46,7 @@ const (
 	runKey
 	reasonKey
 	grantKey
+	pluginKey
 )
 
 // FromContext returns for whom an activity runs: who started its workflow. ok is false outside of a worker with the plugin.

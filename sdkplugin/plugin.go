@@ -16,12 +16,14 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/txntoken"
 )
 
 // Name is the plugin's name as Temporal shows it.
@@ -66,6 +68,10 @@ type Options struct {
 	Audience string
 	// Mode is Enforce or Observe.
 	Mode Mode
+	// Require are rules that what a worker runs must meet, beyond having a valid attestation. Observe logs and counts what breaks one.
+	Require []Rule
+	// TransactionTokens mints the tokens that TransactionToken returns. Nil: it returns an error.
+	TransactionTokens *txntoken.Minter
 	// KeysRefresh is the time between fetches of KeysURL. Default 5 minutes.
 	KeysRefresh time.Duration
 
@@ -74,6 +80,10 @@ type Options struct {
 	Logger *slog.Logger
 	// HTTPClient fetches KeysURL. Default: a client with a timeout of 10 s.
 	HTTPClient *http.Client
+	// Meter counts what a worker judged (bailiwick.worker.tasks). Default none.
+	Meter metric.Meter
+	// Clock tells activities the time. Workflow code uses workflow.Now instead. Default time.Now.
+	Clock func() time.Time
 }
 
 // Plugin goes into client.Options.Plugins (and from there into the client's workers by itself), or into worker.Options.Plugins or
@@ -84,6 +94,10 @@ type Plugin struct {
 	log  *slog.Logger
 	keys *keyring
 	hook *workerInterceptor
+
+	rules   rules
+	metrics *metrics // nil without a Meter
+	now     func() time.Time
 
 	replays sync.Map // run id → replayed, while a worker.WorkflowReplayer replays it
 }
@@ -106,7 +120,19 @@ func New(o Options) (*Plugin, error) {
 	if o.KeysURL != "" && o.Keys.Len() > 0 {
 		return nil, errors.New("making Bailiwick plugin: both KeysURL and Keys are set; set one")
 	}
-	p := &Plugin{opts: o, log: o.Logger}
+	p := &Plugin{opts: o, log: o.Logger, now: o.Clock}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	var err error
+	if p.rules, err = newRules(o.Require); err != nil {
+		return nil, fmt.Errorf("making Bailiwick plugin: %w", err)
+	}
+	if o.Meter != nil {
+		if p.metrics, err = newMetrics(o.Meter); err != nil {
+			return nil, fmt.Errorf("making Bailiwick plugin: %w", err)
+		}
+	}
 	if o.KeysURL != "" {
 		if err := checkURL(o.KeysURL); err != nil {
 			return nil, fmt.Errorf("making Bailiwick plugin: KeysURL: %w", err)
@@ -114,7 +140,6 @@ func New(o Options) (*Plugin, error) {
 	}
 	p.keys = newKeyring(o)
 	p.hook = &workerInterceptor{plugin: p}
-	var err error
 	p.simple, err = temporal.NewSimplePlugin(temporal.SimplePluginOptions{
 		Name:                      Name,
 		ConfigureClient:           p.configureClient,

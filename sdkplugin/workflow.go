@@ -49,12 +49,13 @@ func (s *runState) about(ctx workflow.Context) attest.Run {
 
 // admit verifies the attestation in the context's header. A refusal is an error in mode Enforce; in Observe it becomes an Info with a problem.
 // There is no clock and no network here: the verdict depends on history and keys alone.
-func (s *runState) admit(ctx workflow.Context, what string, check func(attest.Verified) error, name string) (Info, attest.Verified, error) {
+func (s *runState) admit(ctx workflow.Context, kind, what string, check func(attest.Verified) error, name string) (Info, attest.Verified, error) {
 	log := workflow.GetLogger(ctx) // silent at replay
 	v, err := s.plugin.judge(interceptor.WorkflowHeader(ctx), check)
 	if err == nil {
 		info := verifiedInfo(v.Statement())
 		log.Info(what, append(info.fields(), named(name)...)...)
+		s.count(ctx, kind, verdictVerified, "")
 		return info, v, nil
 	}
 	if keyUnknown(err) {
@@ -63,9 +64,15 @@ func (s *runState) admit(ctx workflow.Context, what string, check func(attest.Ve
 	info := Info{Problem: err.Error()}
 	if s.plugin.opts.Mode == Observe {
 		log.Warn(what+" without a valid attestation", append(info.fields(), named(name)...)...)
+		s.count(ctx, kind, verdictUnattested, codeOf(err))
 		return info, attest.Verified{}, nil
 	}
 	log.Warn("refusing: "+what+" without a valid attestation", append(info.fields(), named(name)...)...)
+	verdict := verdictRefused
+	if keyUnknown(err) {
+		verdict = verdictRetried
+	}
+	s.count(ctx, kind, verdict, codeOf(err))
 	return info, attest.Verified{}, err
 }
 
@@ -89,10 +96,13 @@ func (w *workflowInbound) Init(outbound interceptor.WorkflowOutboundInterceptor)
 
 func (w *workflowInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
 	run := w.state.about(ctx)
-	info, v, err := w.state.admit(ctx, "running workflow", func(v attest.Verified) error { return v.CheckRun(run) }, "")
+	info, v, err := w.state.admit(ctx, kindWorkflow, "running workflow", func(v attest.Verified) error { return v.CheckRun(run) }, "")
 	if err != nil {
 		retryTask(err)
 		return nil, unattested(err)
+	}
+	if err := w.state.enforce(ctx, info); err != nil {
+		return nil, err
 	}
 	w.state.carried = v
 	ctx = workflow.WithValue(ctx, runKey, w.state)
@@ -102,7 +112,7 @@ func (w *workflowInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.
 // HandleSignal delivers an attested signal. A refused one is dropped, not turned into a failure: a stranger must not be able to end a run.
 func (w *workflowInbound) HandleSignal(ctx workflow.Context, in *interceptor.HandleSignalInput) error {
 	run := w.state.about(ctx)
-	info, _, err := w.state.admit(ctx, "delivering signal", func(v attest.Verified) error { return checkSignal(v, run, in.SignalName) }, in.SignalName)
+	info, _, err := w.state.admit(ctx, kindSignal, "delivering signal", func(v attest.Verified) error { return checkSignal(v, run, in.SignalName) }, in.SignalName)
 	if keyUnknown(err) {
 		return fmt.Errorf("the workflow task will be retried: %w", err) // the SDK fails the task, as for a panic
 	}
@@ -148,7 +158,7 @@ func (w *workflowInbound) ExecuteUpdate(ctx workflow.Context, in *interceptor.Up
 
 func (w *workflowInbound) admitUpdate(ctx workflow.Context, name, what string) (Info, error) {
 	run := w.state.about(ctx)
-	info, _, err := w.state.admit(ctx, what, func(v attest.Verified) error { return v.CheckCall(attest.EdgeUpdate, run, name) }, name)
+	info, _, err := w.state.admit(ctx, kindUpdate, what, func(v attest.Verified) error { return v.CheckCall(attest.EdgeUpdate, run, name) }, name)
 	if err != nil {
 		retryTask(err)
 		return info, unattested(err)
@@ -158,7 +168,7 @@ func (w *workflowInbound) admitUpdate(ctx workflow.Context, name, what string) (
 
 func (w *workflowInbound) HandleQuery(ctx workflow.Context, in *interceptor.HandleQueryInput) (any, error) {
 	run := w.state.about(ctx)
-	if _, _, err := w.state.admit(ctx, "answering query", func(v attest.Verified) error { return v.CheckCall(attest.EdgeQuery, run, in.QueryType) }, in.QueryType); err != nil {
+	if _, _, err := w.state.admit(ctx, kindQuery, "answering query", func(v attest.Verified) error { return v.CheckCall(attest.EdgeQuery, run, in.QueryType) }, in.QueryType); err != nil {
 		return nil, unattested(err)
 	}
 	return w.Next.HandleQuery(ctx, in)
