@@ -22,6 +22,9 @@ const MaxSize = 64 << 20
 // ErrNotFound is wrapped by the error of Get when there is no such blob.
 var ErrNotFound = errors.New("no such blob")
 
+// ErrNoDigest is wrapped by the error of Get for a name that is not a digest.
+var ErrNoDigest = errors.New("not a SHA-256 in lower-case hex")
+
 // ErrAltered is wrapped by the error of Get when a blob is not what its name says.
 var ErrAltered = errors.New("blob does not have the digest that it is named by")
 
@@ -51,7 +54,7 @@ func Put(dir string, data []byte) (digest string, err error) {
 // Get returns the blob of that digest. What it returns has that digest; an altered or foreign file is an error.
 func Get(dir, digest string) ([]byte, error) {
 	if raw, err := hex.DecodeString(digest); err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != digest {
-		return nil, fmt.Errorf("reading a blob: %.80q is not a SHA-256 in lower-case hex", digest) // which is also not a path
+		return nil, fmt.Errorf("reading blob %.80q: %w", digest, ErrNoDigest) // which is also not a path
 	}
 	f, err := os.Open(filepath.Join(dir, digest))
 	if errors.Is(err, fs.ErrNotExist) {

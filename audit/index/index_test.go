@@ -394,7 +394,7 @@ func testSync(t *testing.T, dsn string) {
 	for name, other := range map[string]*log{
 		"shorter": {size: l.size - 1}, "empty": {}, "another last entry": {size: l.size, raws: map[int][]byte{l.size - 1: l.record(5).Raw}},
 	} {
-		if _, err := x.Sync(t.Context(), other.source); !errors.Is(err, ErrDiverged) {
+		if _, err := x.Sync(t.Context(), other.source); !errors.Is(err, ErrDiverged) || errors.Is(err, ErrBehind) != (other.raws == nil) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -210,3 +210,15 @@ func (x *Index) numbersOf(ctx context.Context, c clause) ([]int64, error) {
 	slices.Sort(numbers)
 	return slices.Compact(numbers), nil
 }
+
+// Get returns one entry by its index.
+func (x *Index) Get(ctx context.Context, i uint64) (Row, error) {
+	rows, err := (&plan{x: x}).rows(ctx, `SELECT idx, hash, raw FROM entries WHERE idx = $1`, []any{int64(i)})
+	if err == nil && len(rows) == 0 {
+		err = fmt.Errorf("entry %d is not indexed", i)
+	}
+	if err != nil {
+		return Row{}, fmt.Errorf("querying index: %w", err)
+	}
+	return rows[0], nil
+}

@@ -31,6 +31,10 @@ type Source func(ctx context.Context, from uint64) iter.Seq2[Record, error]
 // log is another one. Verify the log, then Reindex.
 var ErrDiverged = errors.New("index and log have come apart")
 
+// ErrBehind is wrapped, with ErrDiverged, by the error of Sync when the log ends before the index does: it was cut back, or part of it was
+// not given, such as the journal behind a sealed log.
+var ErrBehind = errors.New("the log ends before the index")
+
 // batchSize is how many entries one transaction adds at most: a block, so that a reindex writes each posting once.
 const batchSize = blockSize
 
@@ -112,7 +116,7 @@ func (x *Index) readBatch(ctx context.Context, q querier, source Source, next ui
 		}
 	}
 	if want < next {
-		return nil, fmt.Errorf("%w: the index has %d entries, the log ends before", ErrDiverged, next)
+		return nil, fmt.Errorf("%w: %w: the index has %d entries", ErrDiverged, ErrBehind, next)
 	}
 	return batch, nil
 }

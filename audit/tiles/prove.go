@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +70,9 @@ func newProver(cfg ProveConfig) (*prover, error) {
 		return nil, fmt.Errorf("the verifier key must have the form ORIGIN+HASH+KEY: %w", err)
 	}
 	msg, err := os.ReadFile(filepath.Join(cfg.Log, checkpointName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the log has no checkpoint: %w", ErrNotSealed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint: %w", err)
 	}
@@ -263,7 +267,7 @@ func (p *prover) policy(e audit.Entry) ([]PolicyText, error) {
 		return nil, nil
 	}
 	raw, err := blobs.Get(p.cfg.Blobs, e.Decision.PolicyDigest)
-	if errors.Is(err, blobs.ErrNotFound) {
+	if errors.Is(err, blobs.ErrNotFound) || errors.Is(err, blobs.ErrNoDigest) {
 		return nil, nil
 	}
 	if err != nil {

@@ -40,7 +40,8 @@ func (a *app) auditCommand() *cobra.Command {
 
 The journal holds each decision before a changing call is let through; within a second it is sealed into a Merkle log with a signed checkpoint.
 Both are directories of files, and reading and verifying need no server.`,
-		a.auditTailCommand(), a.auditShowCommand(), a.auditVerifyCommand())
+		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
+		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand())
 }
 
 // record is one entry as `--json` prints it.
