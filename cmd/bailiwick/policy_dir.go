@@ -98,31 +98,31 @@ func (a *app) keptPolicy(f logFlags, digest string) ([]policyText, error) {
 	return unpackPolicy(raw)
 }
 
-// keptSet loads a set that is no longer in force. One that was made under another schema than this build's can be shown and not loaded.
-func (a *app) keptSet(f logFlags, digest string) (*policy.Set, error) {
+// keptSet loads a set that is no longer in force from its texts. exact is false when it was made for another version of Bailiwick, whose
+// schema was another: the policies are the same, and what they mean may differ in what is new.
+func (a *app) keptSet(f logFlags, digest string) (s *policy.Set, exact bool, err error) {
 	texts, err := a.keptPolicy(f, digest)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	dir, err := os.MkdirTemp("", "bailiwick-policy-")
 	if err != nil {
-		return nil, fmt.Errorf("unpacking policies: %w", err)
+		return nil, false, fmt.Errorf("unpacking policies: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	for _, t := range texts[1:] {
 		if t.Name != filepath.Base(t.Name) || t.Name == ".." || t.Name == "." {
-			return nil, fmt.Errorf("unpacking policies: %q is not a file's name", t.Name)
+			return nil, false, fmt.Errorf("unpacking policies: %q is not a file's name", t.Name)
 		}
 		if err := os.WriteFile(filepath.Join(dir, t.Name), []byte(t.Text), 0o600); err != nil {
-			return nil, fmt.Errorf("unpacking policies: %w", err)
+			return nil, false, fmt.Errorf("unpacking policies: %w", err)
 		}
 	}
-	s, err := policy.LoadSet(dir)
-	if err != nil {
-		return nil, fmt.Errorf("loading the policies that were in force: %w", err)
+	if s, err = policy.LoadSet(dir); err != nil {
+		return nil, false, fmt.Errorf("the policies that were in force (%s) don't load in this version of Bailiwick: %w", clip(digest, 12), errors.Unwrap(err))
 	}
-	if s.Digest() != digest {
-		return nil, fmt.Errorf("the policies %s were made for another version of Bailiwick", clip(digest, 12))
+	if exact = s.Digest() == digest; !exact && texts[0].Text == policy.SchemaText() {
+		return nil, false, fmt.Errorf("the policies kept as %s are others", clip(digest, 12))
 	}
-	return s, nil
+	return s, exact, nil
 }

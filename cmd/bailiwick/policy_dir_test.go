@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/audit/blobs"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -45,6 +48,42 @@ func TestUnpackPolicy(t *testing.T) {
 		if texts, err := unpackPolicy([]byte(bad)); err == nil {
 			t.Errorf("%q: %v", bad, texts)
 		}
+	}
+}
+
+// Policies that decided under another version's schema are still read; under this version's schema a digest allows no other texts.
+func TestKeptPolicyOfAnotherVersion(t *testing.T) {
+	older := func(schema string, cedar string) (digest string, logs logFlags) {
+		var b bytes.Buffer
+		for _, x := range [][2]string{{"schema", schema}, {"a.cedar", cedar}, {"roles.yaml", "version: 1\n"}} {
+			for _, part := range x {
+				b.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+			}
+			b.WriteString(x[0] + x[1])
+		}
+		journal := t.TempDir()
+		digest, err := blobs.Put(blobs.Beside(journal), b.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return digest, logFlags{journal: journal}
+	}
+	a := newApp(nil, &bytes.Buffer{}, &bytes.Buffer{})
+	const good = `@id("x") permit (principal in Group::"g", action in Action::"read", resource);`
+	digest, logs := older(policy.SchemaText(), good)
+	if s, exact, err := a.keptSet(logs, digest); err != nil || !exact || s.Digest() != digest {
+		t.Errorf("%v %v", exact, err)
+	}
+	digest, logs = older(policy.SchemaText()+"// older\n", good)
+	if s, exact, err := a.keptSet(logs, digest); err != nil || exact || s == nil {
+		t.Errorf("%v %v", exact, err)
+	}
+	digest, logs = older("entity Thing;", `@id("x") permit (principal, action == Action::"Gone", resource);`)
+	if _, _, err := a.keptSet(logs, digest); err == nil || !strings.Contains(err.Error(), "a.cedar:1") {
+		t.Errorf("%v", err)
+	}
+	if texts, err := a.keptPolicy(logs, digest); err != nil || len(texts) != 3 {
+		t.Errorf("%v %v", texts, err)
 	}
 }
 

@@ -125,9 +125,11 @@ func (a *app) explainEntry(c *cobra.Command, logs logFlags, set policyFlags, id 
 // setOf finds the set to explain a recorded decision by: the one named, else the one that decided, else the context's.
 func (a *app) setOf(logs logFlags, named policyFlags, digest string, x *explained) (*policy.Set, error) {
 	if named.dir == "" {
-		s, err := a.keptSet(logs, digest)
+		s, exact, err := a.keptSet(logs, digest)
 		if err == nil {
-			x.Set = "as it decided then"
+			if x.Set = "as it decided then"; !exact {
+				x.Set += ", read by another version of Bailiwick"
+			}
 			return s, nil
 		}
 		if !errors.Is(err, blobs.ErrNotFound) {

@@ -184,12 +184,12 @@ of the log was made.`,
 		Args:              usage(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: completeDirs,
 		RunE: func(c *cobra.Command, args []string) error {
-			s, texts, err := a.policyTexts(c, f, first(args), digest, decision)
+			s, texts, digest, err := a.policyTexts(c, f, first(args), digest, decision)
 			if err != nil {
 				return err
 			}
 			if s == nil && expanded {
-				return &coded{Code: "policy_older", Text: "these policies were made for another version of Bailiwick, so that they can't be expanded", Fix: "show them without --expanded"}
+				return &coded{Code: "policy_older", Text: "these policies don't load in this version of Bailiwick, so that they can't be expanded", Fix: "show them without --expanded"}
 			}
 			if a.asJSON {
 				shown := struct {
@@ -197,9 +197,6 @@ of the log was made.`,
 					Files    []policyText `json:"files"`
 					Expanded string       `json:"expanded,omitempty"`
 				}{Digest: digest, Files: texts}
-				if s != nil {
-					shown.Digest = s.Digest()
-				}
 				if expanded {
 					shown.Expanded = s.Expanded()
 				}
@@ -226,42 +223,42 @@ of the log was made.`,
 	return c
 }
 
-// policyTexts finds the set to show, and its files. The set is nil if this build can't load it.
-func (a *app) policyTexts(c *cobra.Command, f logFlags, dir, digest, decision string) (*policy.Set, []policyText, error) {
+// policyTexts finds the set to show, its files and its digest. The set is nil if this build can't load it.
+func (a *app) policyTexts(c *cobra.Command, f logFlags, dir, digest, decision string) (*policy.Set, []policyText, string, error) {
 	if (dir != "" && digest != "") || (dir != "" && decision != "") || (digest != "" && decision != "") {
-		return nil, nil, badUsage(c, "name one of DIR, --digest and --decision")
+		return nil, nil, "", badUsage(c, "name one of DIR, --digest and --decision")
 	}
 	if decision != "" {
 		r, err := a.findEntry(c.Context(), f, decision)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, "", err
 		}
 		if r.Entry.Decision == nil || r.Entry.Decision.PolicyDigest == "" {
-			return nil, nil, &coded{Code: "no_decision", Text: fmt.Sprintf("entry %d is not a decision by policy", r.Index), Fix: "choose another: bailiwick audit tail --all"}
+			return nil, nil, "", &coded{Code: "no_decision", Text: fmt.Sprintf("entry %d is not a decision by policy", r.Index), Fix: "choose another: bailiwick audit tail --all"}
 		}
 		digest = r.Entry.Decision.PolicyDigest
 	}
 	if digest != "" {
 		texts, err := a.keptPolicy(f, digest)
 		if err != nil {
-			return nil, nil, &coded{Code: "policy_not_kept", Text: err.Error(), Fix: "the texts are kept beside the journal of the gate that decided: name it with --journal DIR"}
+			return nil, nil, "", &coded{Code: "policy_not_kept", Text: err.Error(), Fix: "the texts are kept beside the journal of the gate that decided: name it with --journal DIR"}
 		}
-		s, err := a.keptSet(f, digest)
+		s, _, err := a.keptSet(f, digest)
 		if err != nil {
-			s = nil
+			s = nil // it can be shown all the same
 		}
-		return s, texts[1:], nil
+		return s, texts[1:], digest, nil
 	}
 	s, _, err := a.policySet(dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	texts, err := unpackPolicy(s.Archive())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	if len(texts) < 2 {
-		return nil, nil, errors.New("the policy set has no files")
+		return nil, nil, "", errors.New("the policy set has no files")
 	}
-	return s, texts[1:], nil
+	return s, texts[1:], s.Digest(), nil
 }

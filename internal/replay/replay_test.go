@@ -2,6 +2,7 @@ package replay_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -334,5 +335,31 @@ func TestSkipped(t *testing.T) {
 		if _, why := replay.Ask(e); why != want {
 			t.Errorf("%q, want %q", why, want)
 		}
+	}
+}
+
+// A day of a busy cluster should be answered while one waits: 100,000 calls by 500 tokens.
+func BenchmarkAdd(b *testing.B) {
+	dir := b.TempDir()
+	if err := policy.WriteStarter(dir); err != nil {
+		b.Fatal(err)
+	}
+	set, err := policy.LoadSet(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var entries []audit.Entry
+	for i := range 500 {
+		login := fmt.Sprintf("user%d@acme.example", i)
+		entries = append(entries, audit.Entry{Kind: audit.KindDecision, Time: time.Date(2026, 11, 23, 9, 0, i, 0, time.UTC), Action: "StartWorkflowExecution",
+			Actor: audit.Party{Principal: "user:https://idp.example|" + login, Login: login, Groups: []string{"Everyone", "temporal:deploy:write"}}, Source: "10.0.0.1",
+			Resource: policy.Resource{Namespace: "deploy", WorkflowID: "w", WorkflowType: "deploy"}, Decision: &policy.Decision{Code: policy.CodeNoPermission}})
+	}
+	r := replay.New(replay.Config{Draft: set})
+	for i := 0; b.Loop(); i++ {
+		r.Add(entries[i%len(entries)])
+	}
+	if got := r.Report(); got.Allowed != got.Calls || len(got.Changes) != 1 {
+		b.Fatalf("%+v", got)
 	}
 }
