@@ -26,7 +26,8 @@ var rules = []struct {
 	{"audit/tiles", []string{"audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
 	{"audit", []string{"identity", "policy"}, "the log outlives everything that writes to it"},
 	{"gate", []string{"identity", "policy", "attest", "audit"}, "the gate joins the four and nothing joins the gate but its mountings"},
-	{"sdkplugin", []string{"identity", "attest"}, "users link sdkplugin into their workers"},
+	{"txntoken", nil, "services that take Transaction Tokens link txntoken: it knows tokens and HTTP, neither Temporal nor us"},
+	{"sdkplugin", []string{"identity", "attest", "txntoken"}, "users link sdkplugin into their workers"},
 	{"serverplugin", []string{"gate", "identity", "policy", "attest", "audit", "bailiwicktest"}, "a mounting adds no judgement"},
 	{"bailiwicktest", []string{"identity", "policy", "attest", "audit", "gate", "serverplugin"}, "the test kit runs the real thing"},
 	{"internal/devorg", nil, "the development org stands in for Okta and must not share code with what it tests"},
@@ -120,7 +121,7 @@ func TestPackageComments(t *testing.T) {
 // What users link into their workers must stay small.
 func TestWorkersLinkNothingHeavy(t *testing.T) {
 	heavy := []string{"go.temporal.io/server", "github.com/cedar-policy", "modernc.org/sqlite", "github.com/jackc/pgx", "github.com/transparency-dev/tessera", "github.com/spf13/cobra"}
-	for _, p := range list(t, base+"sdkplugin", base+"attest", base+"identity") {
+	for _, p := range list(t, base+"sdkplugin", base+"attest", base+"identity", base+"txntoken") {
 		for _, dep := range p.Deps {
 			for _, h := range heavy {
 				if below(dep, h) {
