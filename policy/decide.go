@@ -175,7 +175,8 @@ func (s *Set) suggest(d *Decision, q *question) {
 	}
 	for _, role := range leastFirst {
 		var more question
-		s.prepare(&more, q.action, s.newPrincipal(q.p.claims, q.p.holdings.with(roleGrant{scope, role})), &q.request)
+		s.prepare(&more, q.action, q.p, &q.request)
+		more.suppose(roleGrant{scope, role})
 		more.ask()
 		if more.out.allows() {
 			d.Missing, d.Hint = string(role)+" in "+place, s.hint(roleGrant{scope, role}, q.p.claims)

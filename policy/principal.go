@@ -113,11 +113,6 @@ func (p *principal) inGroup(name string) bool {
 	return slices.Contains(p.claims.Groups, name)
 }
 
-// mayTake reports whether roles.yaml names the task queue for a principal that is confined to some.
-func (p *principal) mayTake(r *Resource) bool {
-	return slices.Contains(p.holdings.queues[r.Namespace], r.TaskQueue)
-}
-
 // entity is the principal as Cedar sees it.
 func (p *principal) entity() types.Entity {
 	p.cedar.Do(p.build)

@@ -336,3 +336,39 @@ func TestUnresolvedIsSound(t *testing.T) {
 		}
 	}
 }
+
+// Supposing that someone had another role comes to the same as giving it to them.
+func TestSupposedRoles(t *testing.T) {
+	d := dice{rand.New(rand.NewPCG(13, 14))}
+	changed := 0
+	for range 150 {
+		_, texts := d.set(t, 1+d.IntN(20))
+		role := d.of("read", "write", "worker", "admin")
+		texts = append(texts, fmt.Sprintf("@id(\"by-role\") permit (principal, action, resource) when { principal.%s.contains(resource.namespace) || principal.everywhere.contains(%q) };\n", role, role))
+		s := unchecked(t, texts)
+		for range 20 {
+			req := d.request()
+			req.Principal.ClientID, req.Principal.ID = "u1", "u1" // a client of that id is confined to a task queue
+			p, grant := s.principal(req.Principal), roleGrant{d.of(everyNamespace, req.Resource.Namespace), Role(d.of("read", "write", "worker", "admin"))}
+			if grant.namespace == "" || s.index.methods[req.Action].Scope == ScopeCluster {
+				grant.namespace = everyNamespace
+			}
+			given := &question{}
+			s.prepare(given, s.index.methods[req.Action], s.newPrincipal(req.Principal, p.holdings.with(grant)), &req)
+			given.ask()
+			supposed := &question{}
+			s.prepare(supposed, s.index.methods[req.Action], p, &req)
+			supposed.suppose(grant)
+			supposed.ask()
+			if given.verdict() != supposed.verdict() {
+				t.Fatalf("%+v of %+v with %v\ngiven    %s\nsupposed %s\n%s", req, req.Principal, grant, given.verdict(), supposed.verdict(), strings.Join(texts, ""))
+			}
+			if plain := asked(s, &req); plain.verdict() != given.verdict() {
+				changed++
+			}
+		}
+	}
+	if changed < 50 {
+		t.Errorf("the role mattered only %d times", changed)
+	}
+}

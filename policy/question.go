@@ -19,10 +19,13 @@ type question struct {
 	ns       *namespace
 	resource *Resource
 	context  *Context
-	roles    roleBits // that the principal has where the action acts
-	unknown  looks    // attributes that the request does not tell
-	id       string   // of the workflow, task queue or schedule, without its namespace
-	nameless bool     // unknown which workflow, task queue or schedule it is about
+	here     roleBits   // that the principal has in the action's namespace
+	always   roleBits   // that it has in every namespace
+	queues   []string   // that it is confined to in that namespace; nil: it is not confined
+	extra    *roleGrant // a role that it is supposed to have besides
+	unknown  looks      // attributes that the request does not tell
+	id       string     // of the workflow, task queue or schedule, without its namespace
+	nameless bool       // unknown which workflow, task queue or schedule it is about
 
 	brief      bool // what would help is not asked for
 	groupsOpen bool // unknown which other groups the principal is in: only for asking who can, never for deciding
@@ -96,9 +99,9 @@ func (s *Set) prepare(q *question, a *actionInfo, p *principal, req *Request) {
 	case ScopeSchedule:
 		q.ns, q.id = s.namespaces.get(resource.Namespace, s.newNamespace), resource.ScheduleID
 	}
-	q.roles = p.everywhere
+	q.always = p.everywhere
 	if a.Scope != ScopeCluster {
-		q.roles |= p.in[resource.Namespace]
+		q.here, q.queues = p.in[resource.Namespace], p.holdings.queues[resource.Namespace]
 	}
 	if resource.Unresolved || a.existing && resource.WorkflowType == "" {
 		q.unknown = unknownOf(a, resource)
@@ -140,6 +143,30 @@ func unknownOf(a *actionInfo, r *Resource) looks {
 	}
 	return open
 }
+
+// suppose gives the principal one more role, in the action's namespace or everywhere.
+func (q *question) suppose(g roleGrant) {
+	q.extra = &g
+	if g.namespace == everyNamespace {
+		q.always |= roleBit(g.role)
+	} else {
+		q.here |= roleBit(g.role)
+	}
+	if g.role == RoleWorker {
+		q.queues = nil
+	}
+}
+
+// whole is the principal as Cedar needs it, with the supposed role.
+func (q *question) whole() *principal {
+	if q.extra != nil {
+		q.p, q.extra = q.set.newPrincipal(q.p.claims, q.p.holdings.with(*q.extra)), nil
+	}
+	return q.p
+}
+
+// mayTake reports whether the task queue is one that the principal is confined to.
+func (q *question) mayTake() bool { return slices.Contains(q.queues, q.resource.TaskQueue) }
 
 // ask puts the question to every policy whose scope could match.
 func (q *question) ask() {
@@ -216,11 +243,11 @@ func (q *question) askCedar() {
 
 // entities and request are the question as Cedar wants it, with nothing in it that is not looked at.
 func (q *question) entities(seen looks) *entities {
-	return &entities{set: q.set, p: q.p, ns: q.ns, uid: q.entity(), resource: q.resource, looks: seen}
+	return &entities{set: q.set, p: q.whole(), ns: q.ns, uid: q.entity(), resource: q.resource, looks: seen}
 }
 
 func (q *question) cedarRequest(seen looks) types.Request {
-	return types.Request{Principal: q.p.uid, Action: q.action.uid, Resource: q.entity(), Context: circumstances(seen, q.p, q.resource, q.context)}
+	return types.Request{Principal: q.whole().uid, Action: q.action.uid, Resource: q.entity(), Context: circumstances(seen, q.whole(), q.resource, q.context)}
 }
 
 // entity names what the action acts on. Workflows, task queues and schedules are "NAMESPACE/ID", which has one reading because a

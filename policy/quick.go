@@ -394,25 +394,23 @@ func quickContains(n ast.NodeTypeContains) test {
 				return nil
 			}
 			bit := roleBit(Role(text))
-			return func(q *question) truth { return said(q.p.everywhere&bit != 0) }
+			return func(q *question) truth { return said(q.always&bit != 0) }
 		case name == "confined" && what == "namespace":
 			return func(q *question) truth {
-				return said(q.action.Scope != ScopeCluster && q.p.holdings.queues[q.resource.Namespace] != nil)
+				return said(q.queues != nil)
 			}
 		case name == "queues" && isVariable(n.Right, "resource"):
-			return func(q *question) truth { return said(q.action.Scope == ScopeTaskQueue && q.p.mayTake(q.resource)) }
+			return func(q *question) truth { return said(q.action.Scope == ScopeTaskQueue && q.mayTake()) }
 		case name == "queues" && what == "queue":
 			return func(q *question) truth {
 				if !q.hasRunAttributes() || q.resource.TaskQueue == "" {
 					return fail
 				}
-				return said(q.p.mayTake(q.resource))
+				return said(q.mayTake())
 			}
 		case roleBit(Role(name)) != 0 && what == "namespace":
 			bit := roleBit(Role(name))
-			return func(q *question) truth {
-				return said(q.action.Scope != ScopeCluster && q.p.in[q.resource.Namespace]&bit != 0)
-			}
+			return func(q *question) truth { return said(q.here&bit != 0) }
 		}
 		return nil
 	}
