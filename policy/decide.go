@@ -173,9 +173,11 @@ func (s *Set) suggest(d *Decision, q *question) {
 		}
 		d.Reasons = []string{"you have " + strings.Join(held, " and ") + " " + where}
 	}
+	more := questions.Get().(*question)
+	defer func() { *more = question{}; questions.Put(more) }()
 	for _, role := range leastFirst {
-		var more question
-		s.prepare(&more, q.action, q.p, &q.request)
+		*more = question{}
+		s.prepare(more, q.action, q.p, &q.request)
 		more.suppose(roleGrant{scope, role})
 		more.ask()
 		if more.out.allows() {

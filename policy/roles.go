@@ -229,7 +229,7 @@ func (p pattern) match(group string) (roleGrant, bool) {
 
 // group is the name of the group that the pattern gives a role to.
 func (p pattern) group(g roleGrant) string {
-	return strings.NewReplacer("{namespace}", g.namespace, "{role}", string(g.role)).Replace(p.text)
+	return strings.Replace(strings.Replace(p.text, "{namespace}", g.namespace, 1), "{role}", string(g.role), 1)
 }
 
 // compilePattern takes "temporal:{namespace}:{role}" apart, or says what is wrong with it. With a fixed role the text has no {role}.
