@@ -26,16 +26,17 @@ type Issuer struct {
 
 // Config is the settings of a Verifier. The zero value of a field means its default.
 type Config struct {
-	Issuers    []Issuer             // at least one
-	HTTPClient *http.Client         // default: a client of its own. Redirects and cookies are always handled by the Verifier
-	Clock      func() time.Time     // default time.Now; decides exp, nbf, iat and the age of keys
-	Skew       time.Duration        // how far nbf, iat and auth_time may lie ahead of Clock; default 60s. exp has no leeway
-	MaxStale   time.Duration        // how long keys are served after the last good fetch; default 1h, at least Refresh
-	Refresh    time.Duration        // time between fetches of an issuer's keys; default 5m
-	Cooldown   time.Duration        // least time between fetches that unknown key ids cause; default 10s
-	CacheSize  int                  // verified tokens remembered; default 10000
-	Revoked    func(c *Claims) bool // asked on every Verify, remembered tokens included; true refuses. Must be quick; default: never
-	Logger     *slog.Logger         // default: discards
+	Issuers    []Issuer              // at least one
+	HTTPClient *http.Client          // default: a client of its own. Redirects and cookies are always handled by the Verifier
+	Clock      func() time.Time      // default time.Now; decides exp, nbf, iat and the age of keys
+	Skew       time.Duration         // how far nbf, iat and auth_time may lie ahead of Clock; default 60s. exp has no leeway
+	MaxStale   time.Duration         // how long keys are served after the last good fetch; default 1h, at least Refresh
+	Refresh    time.Duration         // time between fetches of an issuer's keys; default 5m
+	Cooldown   time.Duration         // least time between fetches that unknown key ids cause; default 10s
+	CacheSize  int                   // verified tokens remembered; default 10000
+	Revoked    func(c *Claims) bool  // asked on every Verify, remembered tokens included; true refuses. Must be quick; default: never
+	Looked     func(remembered bool) // told on every Verify whether the token was remembered, for metrics; default: nobody
+	Logger     *slog.Logger          // default: discards
 }
 
 const (

@@ -87,6 +87,9 @@ func (cacheClock) Tick(time.Duration) <-chan time.Time { return nil }
 func (v *Verifier) Verify(ctx context.Context, t Unverified) (Identity, error) {
 	raw := t.text()
 	r, err := v.recall(raw)
+	if v.cfg.Looked != nil {
+		v.cfg.Looked(r.claims != nil || err != nil)
+	}
 	if err == nil && r.claims == nil {
 		r, err = v.examine(ctx, raw)
 		if err == nil {

@@ -31,12 +31,13 @@ import (
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
-// Config says what a plugin is made of. All fields but Logger are required.
+// Config says what a plugin is made of. All fields up to AttestationKey are required, one of PolicyDir and PolicyBundle among them.
 type Config struct {
 	Name           string            `json:"name"`            // this gate, as audit entries and attestations name it
 	Audience       string            `json:"audience"`        // the environment that attestations are for, such as "bailiwick:dev"
 	Issuers        []identity.Issuer `json:"issuers"`         // whose tokens are accepted
 	PolicyDir      string            `json:"policy_dir"`      // roles.yaml and *.cedar; watched for changes
+	PolicyBundle   *Bundle           `json:"policy_bundle"`   // instead of PolicyDir: signed policies, pulled
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key; created if absent
 	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
@@ -50,7 +51,8 @@ type Plugin struct {
 	verifier *identity.Verifier
 	policy   *policy.Engine
 	journal  *audit.Journal
-	blobs    string // directory of texts that entries name by digest
+	blobs    string   // directory of texts that entries name by digest
+	metrics  *metrics // nil without a Meter
 	name     string
 	logger   *slog.Logger
 
@@ -76,13 +78,20 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	}()
 
 	var err error
-	if p.verifier, err = identity.NewVerifier(identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger}); err != nil {
+	if p.metrics, err = newMetrics(cfg.Meter); err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	verify := identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger}
+	if p.metrics != nil {
+		verify.Looked = p.metrics.tokenSeen
+	}
+	if p.verifier, err = identity.NewVerifier(verify); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
 	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
-	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger, OnChange: p.policyChanged}); err != nil {
+	if p.policy, err = openPolicy(ctx, cfg, p.policyChanged); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
 	signer, err := attest.LoadOrCreateSigner(cfg.AttestationKey)
@@ -157,6 +166,7 @@ func (p *Plugin) policyChanged(s policy.Status) {
 	p.keepPolicy()
 	detail := map[string]string{"policy_digest": s.Digest}
 	if s.LastError != "" {
+		p.metrics.policyRefused()
 		// The text names files and lines of policies; its digest is enough to find the log line, and entries stay small.
 		sum := sha256.Sum256([]byte(s.LastError))
 		detail["error_digest"] = hex.EncodeToString(sum[:])
@@ -169,6 +179,9 @@ func (p *Plugin) policyChanged(s policy.Status) {
 // keepPolicy keeps the texts of the set in force beside the journal, under the digest that entries name them by, so that a decision can be
 // explained and proven when the set is long gone. Decisions do not wait for it: the digest is in each of them anyway.
 func (p *Plugin) keepPolicy() {
+	if p.policy == nil {
+		return // told of while the policies are being opened; Open keeps what it ends with
+	}
 	if _, err := blobs.Put(p.blobs, p.policy.Archive()); err != nil {
 		p.logger.Warn("the texts of the policy set could not be kept", "error", err)
 	}

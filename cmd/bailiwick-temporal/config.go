@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/serverplugin"
 )
 
 // Config is the file that --config names: JSON, every field known, none twice.
@@ -29,10 +30,12 @@ type Config struct {
 	UIPort         int      `json:"ui_port"`    // web UI; needed if ui.enabled
 	Namespaces     []string `json:"namespaces"` // created if absent
 	Issuers        []Issuer `json:"issuers"`
-	PolicyDir      string   `json:"policy_dir"`
+	PolicyDir      string   `json:"policy_dir"` // roles.yaml and *.cedar; or
 	JournalDir     string   `json:"journal_dir"`
 	AttestationKey string   `json:"attestation_key"`
 	UI             UI       `json:"ui"`
+
+	PolicyBundle *serverplugin.Bundle `json:"policy_bundle,omitempty"` // signed policies, pulled
 }
 
 // Issuer is one trusted issuer of access tokens.
@@ -92,13 +95,25 @@ func (c *Config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	for name, v := range map[string]*string{"state_dir": &c.StateDir, "policy_dir": &c.PolicyDir, "journal_dir": &c.JournalDir, "attestation_key": &c.AttestationKey} {
+	for name, v := range map[string]*string{"state_dir": &c.StateDir, "journal_dir": &c.JournalDir, "attestation_key": &c.AttestationKey} {
 		switch {
 		case *v == "":
 			bad("%s is missing", name)
 		case !filepath.IsAbs(*v):
 			bad("%s must be an absolute path, not %q", name, *v)
 		}
+	}
+	switch {
+	case (c.PolicyDir == "") == (c.PolicyBundle == nil):
+		bad("name either policy_dir or policy_bundle")
+	case c.PolicyBundle != nil:
+		if err := c.PolicyBundle.Check(); err != nil {
+			errs = append(errs, err)
+		} else if !filepath.IsAbs(c.PolicyBundle.CacheDir) {
+			bad("policy_bundle.cache_dir must be an absolute path, not %q", c.PolicyBundle.CacheDir)
+		}
+	case !filepath.IsAbs(c.PolicyDir):
+		bad("policy_dir must be an absolute path, not %q", c.PolicyDir)
 	}
 	if strings.ContainsAny(c.StateDir, "?#%") {
 		bad("state_dir must not contain ?, # or %%: SQLite reads them as parts of a URI")
