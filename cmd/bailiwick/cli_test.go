@@ -101,6 +101,7 @@ func TestLoginMakesAContext(t *testing.T) {
 }
 
 func TestDenied(t *testing.T) {
+	t.Setenv("BAILIWICK_HOME", t.TempDir())
 	st, err := status.New(codes.PermissionDenied, "no_permission: alice may not start; missing permission: write in payments; ask for the group g (decision d-1)").WithDetails(
 		&errordetails.PermissionDeniedFailure{Reason: "x"},
 		&errdetails.ErrorInfo{Domain: gate.ErrorDomain, Reason: "no_permission", Metadata: map[string]string{"missing": "write in payments", "hint": "ask for the group g", "decision": "d-1"}})
@@ -116,6 +117,14 @@ func TestDenied(t *testing.T) {
 		if code := newApp(nil, &out, &errs).report(err); code != exitDenied || !strings.Contains(errs.String(), "missing   write in payments\n") || !strings.Contains(errs.String(), "next      ask for the group g\n") || !strings.Contains(errs.String(), "bailiwick audit show d-1") {
 			t.Errorf("%s: %d %s", name, code, errs.String())
 		}
+	}
+	// Where the log can be read, the refusal says how to ask why.
+	if err := (login.Context{Name: "c", JournalDir: "j"}).Save(); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if newApp(nil, &out, &errs).report(st.Err()); !strings.Contains(errs.String(), "why       bailiwick policy explain --decision d-1\n") {
+		t.Error(errs.String())
 	}
 	// The gate's denial for an unrecorded call is not a transport failure; others' Unavailable is.
 	unrecorded, _ := status.New(codes.Unavailable, "audit_unavailable: x (decision d-2)").WithDetails(&errdetails.ErrorInfo{Domain: gate.ErrorDomain, Reason: gate.CodeAuditUnavailable})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
 // The exit codes; `bailiwick --help` documents them.
@@ -203,6 +205,13 @@ func (a *app) report(err error) int {
 	return exitError
 }
 
+// canExplain reports whether a refusal was one of policy and its record is here to read.
+func (a *app) canExplain(d denial) bool {
+	where, err := a.where()
+	return err == nil && d.decision != "" && (where.JournalDir != "" || where.LogDir != "") &&
+		slices.Contains([]policy.Code{policy.CodeNoPermission, policy.CodeForbidden, policy.CodeObligation, policy.CodeUnresolved, policy.CodePolicyError}, policy.Code(d.code))
+}
+
 func (a *app) reportDenial(d denial) {
 	next := d.next()
 	switch d.code {
@@ -230,6 +239,9 @@ func (a *app) reportDenial(d denial) {
 	row("missing", d.missing)
 	if d.decision != "" {
 		row("decision", d.decision+"  (bailiwick audit show "+d.decision+")")
+	}
+	if a.canExplain(d) {
+		row("why", "bailiwick policy explain --decision "+d.decision)
 	}
 	row("next", next)
 }

@@ -87,7 +87,7 @@ The exit code is 0 whatever the decision.`,
 	what.register(a, c)
 	logs.register(c)
 	set.register(c)
-	c.Flags().StringVar(&decision, "decision", "", "a decision of the log, by id (its first 8 characters do) or index")
+	c.Flags().StringVar(&decision, "decision", "", "a decision of the log, by id (8 characters or more of its beginning do, if no other has them) or index")
 	c.Flags().StringVar(&who.action, "action", "", "the action, if it is not given as ACTION")
 	c.Flags().BoolVarP(&all, "all", "a", false, "also the policies whose conditions had nothing to say")
 	must(c.RegisterFlagCompletionFunc("action", completeActions))
@@ -193,7 +193,11 @@ func (a *app) showExplanation(x explained, all bool) {
 		field(w, "then", then)
 	}
 	if x.Acts > 1 {
-		field(w, "acts", fmt.Sprintf("%d in this call; this one settles it", x.Acts))
+		text := fmt.Sprintf("%d in this call, all of them allowed; this is the first", x.Acts)
+		if !d.Allow {
+			text = fmt.Sprintf("%d in this call; this one is refused, and so the call", x.Acts)
+		}
+		field(w, "acts", text)
 	}
 	if len(x.Remedies) > 0 {
 		fmt.Fprintf(w, "\n%s\n", w.bold("What would allow it"))
@@ -208,7 +212,7 @@ func (a *app) showExplanation(x explained, all bool) {
 	hidden := 0
 	fmt.Fprintf(w, "\n%s\n", w.bold("Policies about it"))
 	for _, t := range x.Policies {
-		if !all && (t.Outcome == policy.NotScope || t.Outcome == policy.NotMet && t.Effect == "forbid") {
+		if !all && (t.Outcome == policy.NotScope || t.Outcome == policy.NotMet && (d.Allow || t.Effect == "forbid")) {
 			hidden++
 			continue
 		}

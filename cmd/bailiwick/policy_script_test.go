@@ -72,6 +72,11 @@ func makeTraffic() {
 	call(32, evil, "StartWorkflowExecution", "", run("deploy", "evil-\x1b[2J\u202egnp"))
 	write(audit.Entry{Time: begin.Add(33 * time.Hour), Kind: audit.KindDecision, Action: "StartWorkflowExecution", Access: "operate",
 		Decision: &policy.Decision{Code: "token_expired", Reasons: []string{"it expired"}}})
+	// A start that may terminate what is under way is two acts.
+	d := set.Decide(policy.Request{Principal: &identity.Claims{Kind: identity.User, Issuer: "i", ID: "x", Groups: alice.Groups}, Action: "StartWorkflowExecution", Resource: run("deploy", "ship-4")})
+	write(audit.Entry{Time: begin.Add(34 * time.Hour), Kind: audit.KindDecision, Action: "StartWorkflowExecution", Access: "operate", Resource: run("deploy", "ship-4"), Reason: "CHG-9",
+		Actor: audit.Party{Principal: "user:https://idp.example|00u-" + alice.Login, Login: alice.Login, Groups: alice.Groups}, Decision: &d,
+		Acts: []audit.Act{{Action: "TerminateWorkflowExecution", Resource: run("deploy", "ship-4")}}})
 	check(journal.Close())
 
 	abs, err := filepath.Abs(policies)

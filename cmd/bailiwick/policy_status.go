@@ -65,9 +65,6 @@ that with the policy directory as it is now. Problems of the directory are liste
 func (a *app) showStatus(s inForce) {
 	w := a.out
 	clock := func(t time.Time) string {
-		if age := time.Since(t); age > -time.Second && age < time.Second {
-			return t.Local().Format("2006-01-02 15:04:05") + w.dim(" (just now)")
-		}
 		return t.Local().Format("2006-01-02 15:04:05") + w.dim(" ("+span(time.Now(), t)+")")
 	}
 	if s.Digest == "" {

@@ -167,8 +167,11 @@ func span(now, t time.Time) string {
 		}
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
-	if d < 0 {
+	switch {
+	case d < 0:
 		return words(-d) + " ago"
+	case d == 0:
+		return "now"
 	}
 	return "in " + words(d)
 }
