@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	cedar "github.com/cedar-policy/cedar-go"
+
 	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
@@ -71,6 +73,14 @@ func FuzzPolicies(f *testing.F) {
 			if d := s.decide(&req); d.Code == "" || d.Allow != (d.Code == CodeAllowed) {
 				t.Errorf("%+v", d)
 			}
+			if x := s.Explain(req); x.Decision.Code == "" {
+				t.Errorf("%+v", x)
+			}
+			s.WhoCan(Question{Action: action, Resource: Resource{Namespace: "deploy"}})
+		}
+		s.Lint()
+		if _, err := cedar.NewPolicyListFromBytes("x", []byte(s.Expanded())); err != nil {
+			t.Errorf("the expanded set is not Cedar: %v\n%s", err, s.Expanded())
 		}
 	})
 }
