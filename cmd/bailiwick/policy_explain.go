@@ -166,7 +166,11 @@ func (a *app) showExplanation(x explained, all bool) {
 		field(w, "because", safe(reason))
 	}
 	field(w, "missing", safe(d.Missing))
-	field(w, "next", safe(d.Hint))
+	next := d.Hint
+	if d.Code == policy.CodeUnresolved && x.Entry == "" && !x.Request.Resource.Unresolved {
+		next = "the gate would look the run up: say what it would find with --type, --task-queue and --search-attribute"
+	}
+	field(w, "next", safe(next))
 	if len(d.Obligations) > 0 {
 		field(w, "obligation", list(d.Obligations))
 	}

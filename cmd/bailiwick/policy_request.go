@@ -20,6 +20,7 @@ import (
 type resourceFlags struct {
 	namespace, workflowType, id, runID, queue, schedule, signal, update, query, endpoint, cron, versioning string
 	attributes                                                                                             []string
+	unnamed                                                                                                bool
 }
 
 func (f *resourceFlags) register(a *app, c *cobra.Command) {
@@ -37,13 +38,14 @@ func (f *resourceFlags) register(a *app, c *cobra.Command) {
 	s.StringVar(&f.cron, "cron", "", "cron expression of the start")
 	s.StringVar(&f.versioning, "versioning", "", `versioning override: "auto_upgrade" or "pinned:VERSION"`)
 	s.StringArrayVar(&f.attributes, "search-attribute", nil, "search attribute as NAME=VALUE; may be repeated")
+	s.BoolVar(&f.unnamed, "by-query", false, "the call acts on runs that it does not name, such as a batch by a query")
 	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
 }
 
 // resource is the resource asked about, in the shape that the gate gives it.
 func (f *resourceFlags) resource(a *app, action policy.Action) policy.Resource {
 	r := policy.Resource{WorkflowType: f.workflowType, WorkflowID: f.id, RunID: f.runID, TaskQueue: f.queue, Signal: f.signal, Update: f.update, Query: f.query,
-		ScheduleID: f.schedule, Endpoint: f.endpoint, Cron: f.cron, Versioning: f.versioning}
+		ScheduleID: f.schedule, Endpoint: f.endpoint, Cron: f.cron, Versioning: f.versioning, Unresolved: f.unnamed}
 	if action.Scope != policy.ScopeCluster || f.namespace != "" {
 		where, _ := a.where() // only for its default namespace
 		r.Namespace = a.namespace(f.namespace, where)
