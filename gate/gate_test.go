@@ -5,9 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
@@ -281,5 +286,53 @@ func TestStatedReasonIsClean(t *testing.T) {
 	c.Reason = []string{"Änderung 7 – für Kürşat"}
 	if _, err := k.Admit(t.Context(), c); err != nil {
 		t.Errorf("a reason in another language was refused: %v", err)
+	}
+}
+
+// What a policy may look at is in the entry, so that another policy can be put to the same question later.
+func TestEntriesCanBeReplayed(t *testing.T) {
+	k := newKit(t, "")
+	since := time.Now().Add(-10 * time.Minute).Unix()
+	token := k.issuer.Token(map[string]any{
+		"sub": "alice@acme.example", "uid": "00ualice", "groups": []string{"temporal:deploy:write"}, "scp": []string{"openid", "temporal"}, "auth_time": since,
+		"acr": "urn:okta:loa:2fa:any", "act": map[string]any{"sub": "0oareleaseagent00001", "sub_profile": "ai_agent"},
+	})
+	sws := &workflowservice.SignalWithStartWorkflowExecutionRequest{Namespace: "deploy", WorkflowId: "ship-1", WorkflowType: &commonpb.WorkflowType{Name: "deploy"}, SignalName: "approve"}
+	if _, err := k.Admit(t.Context(), k.call("SignalWithStartWorkflowExecution", sws, token)); err != nil {
+		t.Fatal(err)
+	}
+	e := k.log.last(t)
+	if a := e.Actor; a.AuthTime.Unix() != since || a.ACR != "urn:okta:loa:2fa:any" || !slices.Equal(a.Scopes, []string{"openid", "temporal"}) ||
+		a.ActorProfile != "ai_agent" || !slices.Equal(a.Actors, []string{"0oareleaseagent00001"}) || a.Principal == "" || len(a.Groups) != 1 {
+		t.Errorf("the actor lacks facts: %+v", a)
+	}
+	if len(e.Acts) != 2 || e.Acts[0].Action != "StartWorkflowExecution" || e.Acts[1].Action != "SignalWorkflowExecution" || e.Acts[1].Resource.Signal != "approve" {
+		t.Errorf("acts: %+v", e.Acts)
+	}
+	raw, err := e.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := audit.ParseEntry(raw); err != nil || !reflect.DeepEqual(back.Acts, e.Acts) || !back.Actor.AuthTime.Equal(e.Actor.AuthTime) {
+		t.Errorf("read back: %+v, %v", back, err)
+	}
+}
+
+func TestDecisionIDs(t *testing.T) {
+	k := newKit(t, "")
+	token, seen := k.alice(), map[string]bool{}
+	form := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	before := time.Now().UnixMilli()
+	for range 1000 { // over more than one block of randomness
+		a, err := k.Admit(t.Context(), k.call("GetSystemInfo", &workflowservice.GetSystemInfoRequest{}, token))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := a.ID()
+		ms, _ := strconv.ParseInt(strings.ReplaceAll(id[:13], "-", ""), 16, 64)
+		if !form.MatchString(id) || seen[id] || ms < before || ms > time.Now().UnixMilli() {
+			t.Fatalf("%s is no UUIDv7 of now, or was used before", id)
+		}
+		seen[id] = true
 	}
 }

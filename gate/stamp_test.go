@@ -86,6 +86,13 @@ func TestStampSignsAndStripsClientCopies(t *testing.T) {
 	if s := k.statement(t, "CreateSchedule", sched, nightly.GetHeader); s.Edge != attest.EdgeSchedule || s.Binding.ScheduleID != "nightly" || s.Binding.WorkflowID != "nightly" {
 		t.Errorf("schedule: %+v", s)
 	}
+	after := &workflowpb.PostResetOperation_SignalWorkflow{SignalName: "approve", Header: header("forged")}
+	reset := &workflowservice.ResetWorkflowExecutionRequest{Namespace: "deploy", WorkflowExecution: exec, PostResetOperations: []*workflowpb.PostResetOperation{
+		{Variant: &workflowpb.PostResetOperation_SignalWorkflow_{SignalWorkflow: after}}, {Variant: &workflowpb.PostResetOperation_UpdateWorkflowOptions_{}},
+	}}
+	if s := k.statement(t, "ResetWorkflowExecution", reset, after.GetHeader); s.Edge != attest.EdgeSignal || s.Binding.Name != "approve" || s.Binding.WorkflowID != "ship-1" || s.Binding.RunID != "" {
+		t.Errorf("signal after a reset: %+v", s)
+	}
 	inner := startRequest()
 	inner.Header = header("forged")
 	multi := &workflowservice.ExecuteMultiOperationRequest{Namespace: "deploy", Operations: []*workflowservice.ExecuteMultiOperationRequest_Operation{
@@ -111,9 +118,12 @@ func TestStampStripsWhereItDoesNotSign(t *testing.T) {
 	}
 	batch := &batchpb.BatchOperationSignal{Header: header("forged")}
 	admit("StartBatchOperation", &workflowservice.StartBatchOperationRequest{Namespace: "deploy", Operation: &workflowservice.StartBatchOperationRequest_SignalOperation{SignalOperation: batch}})
+	after := &workflowpb.PostResetOperation_SignalWorkflow{SignalName: "approve", Header: header("forged")}
+	admit("StartBatchOperation", &workflowservice.StartBatchOperationRequest{Namespace: "deploy", Operation: &workflowservice.StartBatchOperationRequest_ResetOperation{ResetOperation: &batchpb.BatchOperationReset{
+		PostResetOperations: []*workflowpb.PostResetOperation{{Variant: &workflowpb.PostResetOperation_SignalWorkflow_{SignalWorkflow: after}}}}}})
 	activity := &workflowservice.StartActivityExecutionRequest{Namespace: "deploy", Header: header("forged")}
 	admit("StartActivityExecution", activity)
-	for name, h := range map[string]*commonpb.Header{"batch signal": batch.Header, "standalone activity": activity.Header} {
+	for name, h := range map[string]*commonpb.Header{"batch signal": batch.Header, "signal after a batch of resets": after.Header, "standalone activity": activity.Header} {
 		if len(h.Fields) != 1 || h.Fields["other"] == nil {
 			t.Errorf("%s: forged attestations went through: %v", name, h.Fields)
 		}
