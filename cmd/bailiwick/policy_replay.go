@@ -220,7 +220,7 @@ func (a *app) showChange(c replay.Change) {
 	}
 	fmt.Fprintf(w, "         %s\n", strings.Join(people, ", "))
 	for _, e := range c.Examples {
-		fmt.Fprintf(w, "         %s %s %s\n", w.cyan(safe(e.Decision)), w.dim(e.Time.Local().Format("01-02 15:04:05")), safe(clip(place(e.Resource), 80)))
+		fmt.Fprintf(w, "         %s %s %s\n", w.cyan(safe(e.Decision)), w.dim(e.Time.Local().Format("01-02 15:04:05")), safe(clip(cmp.Or(e.Login, "nobody")+" "+place(e.Resource), 100)))
 	}
 }
 

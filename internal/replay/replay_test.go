@@ -306,6 +306,36 @@ func TestReplayOfADraft(t *testing.T) {
 	}
 }
 
+// Examples are of as many people as there is room for.
+func TestExamples(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "roles.yaml"), []byte("version: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.cedar"), []byte(`@id("a") forbid (principal, action, resource);`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := replay.New(replay.Config{Draft: load(t, dir), Examples: 4})
+	for i, who := range strings.Split("a a a a b a c a", " ") {
+		r.Add(audit.Entry{ID: fmt.Sprint(i), Kind: audit.KindDecision, Time: time.Unix(int64(i), 0), Action: "ListNamespaces", Actor: audit.Party{Principal: "user:i|" + who, Login: who},
+			Decision: &policy.Decision{Allow: true, Code: policy.CodeAllowed}})
+	}
+	got := r.Report()
+	if len(got.Changes) != 1 || got.Changes[0].Count != 8 || len(got.Changes[0].People) != 3 || got.Changes[0].People[0] != (replay.PersonCount{Principal: "user:i|a", Login: "a", Count: 6}) {
+		t.Fatalf("%+v", got)
+	}
+	var ids []string
+	for _, e := range got.Changes[0].Examples {
+		ids = append(ids, e.Decision)
+	}
+	if !slices.Equal(ids, []string{"0", "1", "4", "6"}) {
+		t.Errorf("%v", ids)
+	}
+	if again := r.Report(); !reflect.DeepEqual(got, again) {
+		t.Errorf("a report changes by being asked for: %+v", again)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	p := audit.Party{Principal: "user:https://idp.example|auth0|77", Login: "a", ClientID: "cli", Groups: []string{"g"}, TokenID: "T", Scopes: []string{"s"}, AuthTime: at, ACR: "2",

@@ -90,6 +90,7 @@ type Replay struct {
 type group struct {
 	Change
 	people map[string]*PersonCount
+	more   []Example // by people who are in Examples already: shown if there is room
 }
 
 // New begins a replay.
@@ -167,8 +168,12 @@ func (r *Replay) Add(e audit.Entry) {
 	}
 	p.Count++
 	p.Login = e.Actor.Login // may change; the latest
-	if len(g.Examples) < r.cfg.Examples {
-		g.Examples = append(g.Examples, Example{Decision: e.ID, Time: e.Time, Login: e.Actor.Login, Resource: q.Requests[act].Resource})
+	into := &g.more
+	if p.Count == 1 {
+		into = &g.Examples
+	}
+	if len(*into) < r.cfg.Examples {
+		*into = append(*into, Example{Decision: e.ID, Time: e.Time, Login: e.Actor.Login, Resource: q.Requests[act].Resource})
 	}
 }
 
@@ -198,7 +203,8 @@ func (r *Replay) Report() Report {
 	out.Changes = []Change{}
 	for _, g := range r.groups {
 		c := g.Change
-		c.Examples = slices.Clone(c.Examples)
+		c.Examples = append(slices.Clone(c.Examples), g.more[:min(len(g.more), r.cfg.Examples-len(c.Examples))]...)
+		slices.SortStableFunc(c.Examples, func(a, b Example) int { return a.Time.Compare(b.Time) })
 		for _, p := range g.people {
 			c.People = append(c.People, *p)
 		}
