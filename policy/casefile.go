@@ -27,7 +27,6 @@ type draft struct {
 	name, who, expect *yaml.Node
 	actions           []string
 	c                 Case
-	claims            *identity.Claims
 	authAge           time.Duration
 	hasAge            bool
 	acr               string

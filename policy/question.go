@@ -74,11 +74,11 @@ type failure struct {
 	text string
 }
 
-func (m *outcome) add(r *rule) {
+func (o *outcome) add(r *rule) {
 	if r.forbids {
-		m.forbids.add(r)
+		o.forbids.add(r)
 	} else {
-		m.permits.add(r)
+		o.permits.add(r)
 	}
 }
 
