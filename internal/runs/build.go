@@ -79,6 +79,9 @@ func (b *builder) event(e *historypb.HistoryEvent) {
 		a := e.GetStartChildWorkflowExecutionInitiatedEventAttributes()
 		s := b.scheduled(e, KindChild)
 		s.Name, s.ID = a.GetWorkflowType().GetName(), a.GetWorkflowId()
+		if ns := a.GetNamespace(); ns != b.Namespace {
+			s.Space = ns
+		}
 		b.carries(s, a.GetHeader())
 	case enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
 		a := e.GetSignalExternalWorkflowExecutionInitiatedEventAttributes()

@@ -26,7 +26,11 @@ func (b *builder) outcome(e *historypb.HistoryEvent) bool {
 	case enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED:
 		word, about = "not started", e.GetStartChildWorkflowExecutionFailedEventAttributes().GetInitiatedEventId()
 	case enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
-		word, about = "started", e.GetChildWorkflowExecutionStartedEventAttributes().GetInitiatedEventId()
+		a := e.GetChildWorkflowExecutionStartedEventAttributes()
+		if i, ok := b.bySchedule[a.GetInitiatedEventId()]; ok {
+			b.Steps[i].RunID = a.GetWorkflowExecution().GetRunId()
+		}
+		word, about = "started", a.GetInitiatedEventId()
 	case enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED:
 		word, about = "completed", e.GetChildWorkflowExecutionCompletedEventAttributes().GetInitiatedEventId()
 	case enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:

@@ -50,8 +50,10 @@ type Step struct {
 	EventID  int64     `json:"event_id"`
 	Time     time.Time `json:"time"`
 	Kind     Kind      `json:"kind"`
-	Name     string    `json:"name,omitempty"` // type of an activity or child, name of a signal or update, status of a close
-	ID       string    `json:"id,omitempty"`   // activity id, update id, child's or target's workflow id, next run id
+	Name     string    `json:"name,omitempty"`             // type of an activity or child, name of a signal or update, status of a close
+	ID       string    `json:"id,omitempty"`               // activity id, update id, child's or target's workflow id, next run id
+	Space    string    `json:"target_namespace,omitempty"` // the child's namespace, if it is not the run's own
+	RunID    string    `json:"child_run_id,omitempty"`     // the child's first run, once it started
 	Outcome  string    `json:"outcome,omitempty"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Attempts int32     `json:"attempts,omitempty"`

@@ -1,0 +1,111 @@
+package runs
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bailiwick-dev/bailiwick/attest"
+)
+
+// Title says what a step is in a few words. Names in it are as others chose them: escape before printing.
+func (s Step) Title() string {
+	kind := strings.ReplaceAll(string(s.Kind), "_", " ")
+	switch {
+	case s.Kind == KindClose:
+		return s.Name
+	case (s.Kind == KindChild || s.Kind == KindSignalOut) && s.ID != "":
+		return kind + " " + s.Name + " → " + s.ID
+	case s.Kind == KindSignal && s.ID != "":
+		return kind + " " + s.Name + " from workflow " + s.ID
+	case s.Name != "":
+		return kind + " " + s.Name
+	}
+	return kind
+}
+
+// Result says how a step went, such as "completed in 312ms (attempt 2)".
+func (s Step) Result() string {
+	out := s.Outcome
+	if out == "" {
+		return ""
+	}
+	if !s.Ended.IsZero() {
+		out += " in " + s.Ended.Sub(s.Time).Round(time.Millisecond).String()
+	}
+	if s.Attempts > 1 {
+		out += fmt.Sprintf(" (attempt %d)", s.Attempts)
+	}
+	return out
+}
+
+// Parties are who acted and, if that was somebody else, for whom. Both are nil unless the step is verified; originator is nil when they are the
+// same.
+func (s Step) Parties() (actor, originator *attest.Party) {
+	if s.Verdict != Verified || s.Attestation == nil {
+		return nil, nil
+	}
+	if s.Attestation.Actor.Principal != s.Attestation.Originator.Principal {
+		originator = &s.Attestation.Originator
+	}
+	return &s.Attestation.Actor, originator
+}
+
+// Grounds says why a step was allowed, where its statement came into the run, or why it is not believed.
+func (s Step) Grounds() string {
+	switch {
+	case s.Verdict == Invalid:
+		return string(s.Code) + ": " + s.Problem
+	case s.Verdict != Verified || s.Attestation == nil || s.CarriedFrom != 0:
+		return ""
+	}
+	var parts []string
+	if s.Attestation.Reason != "" {
+		parts = append(parts, "“"+s.Attestation.Reason+"”")
+	}
+	if s.Attestation.Grant != "" {
+		parts = append(parts, "grant "+s.Attestation.Grant)
+	}
+	if len(s.Attestation.Policies) > 0 {
+		parts = append(parts, "policy "+strings.Join(s.Attestation.Policies, ", "))
+	}
+	return strings.Join(append(parts, "decision "+s.Attestation.ID), " · ")
+}
+
+// PartyName is how a reader knows a party.
+func PartyName(p attest.Party) string {
+	name := p.Login
+	if name == "" {
+		name = p.Principal
+	}
+	if p.Profile != "" && p.Profile != "user" {
+		name += " (" + strings.ReplaceAll(p.Profile, "_", " ") + ")"
+	}
+	return name
+}
+
+// visible makes text from outside harmless: what is not printable (line breaks, invisible and direction-changing characters, and all that XML
+// forbids) is written as an escape.
+func visible(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) && r != utf8.RuneError {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+func clip(s string, n int) string {
+	if n < 1 || utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
