@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,6 +110,23 @@ func evaluateAll(s *Set, all cedar.PolicyIterator, a *actionInfo, req *Request) 
 	q := &question{}
 	s.prepare(q, a, s.principal(req.Principal), req)
 	return cedar.Authorize(all, q.entities(looksAll), q.cedarRequest(looksAll))
+}
+
+// BenchmarkDecideByCedar is a decision that meets one policy with conditions that only Cedar evaluates, such as those on the time of day.
+func BenchmarkDecideByCedar(b *testing.B) {
+	hours, err := os.ReadFile("cookbook/business-hours.cedar")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := starter(b, "business-hours.cedar", string(hours))
+	req := benchRequest()
+	req.Context.Now = caseTime
+	b.ReportAllocs()
+	for b.Loop() {
+		if d := e.Decide(req); !d.Allow {
+			b.Fatal(d)
+		}
+	}
 }
 
 // BenchmarkDecideDenied includes finding the role that is missing.

@@ -64,7 +64,7 @@ const (
 	CodeStale        Code = "policy_stale"     // the policy bundle in force has expired and no newer one came: everything is denied
 )
 
-// Decision is a value: a denial is not an error.
+// Decision is a value: a denial is not an error. What its slices hold is shared between decisions and must not be changed.
 type Decision struct {
 	Allow        bool     `json:"allow"`
 	Code         Code     `json:"code"`
