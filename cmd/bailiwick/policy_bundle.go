@@ -251,13 +251,13 @@ func readPrivateKey(path string) (ed25519.PrivateKey, error) {
 	return nil, &coded{Code: "key_malformed", Text: path + " is not an Ed25519 private key in PEM (PKCS #8)", Fix: "make one with bailiwick policy bundle keygen"}
 }
 
-// readPublicKey takes a file of PEM, or the key itself in base64.
+// readPublicKey takes the key itself in base64, or a file of PEM, as a gate's configuration does.
 func readPublicKey(text string) (ed25519.PublicKey, error) {
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text)); err == nil && len(key) == ed25519.PublicKeySize {
+		return key, nil
+	}
 	raw, err := os.ReadFile(text)
 	if err != nil {
-		if key, kerr := base64.StdEncoding.DecodeString(strings.TrimSpace(text)); kerr == nil && len(key) == ed25519.PublicKeySize {
-			return key, nil
-		}
 		return nil, fmt.Errorf("reading the public key: %w", err)
 	}
 	if block, _ := pem.Decode(raw); block != nil && block.Type == "PUBLIC KEY" {

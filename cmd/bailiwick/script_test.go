@@ -67,6 +67,11 @@ func TestScripts(t *testing.T) {
 			"refused": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(recordRefusal(ts.MkAbs(args[0]), ts.MkAbs(args[1])))
 			},
+			// keyof FILE puts the last line of what keygen printed into $KEY.
+			"keyof": func(ts *testscript.TestScript, _ bool, args []string) {
+				words := strings.Fields(ts.ReadFile(args[0]))
+				ts.Setenv("KEY", words[len(words)-1])
+			},
 			// replace FILE OLD NEW writes a text of a file anew.
 			"replace": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := ts.ReadFile(args[0])
