@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net/http"
+	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/bailiwick-dev/bailiwick/sdkplugin"
+	"github.com/bailiwick-dev/bailiwick/txntoken"
 )
 
 // A worker with an identity of its own that verifies for whom it runs.
@@ -62,4 +65,48 @@ func ExampleReceiveSignal() {
 		return nil
 	}
 	_ = deploy
+}
+
+// A worker that asks for more than a valid attestation before it pushes.
+func ExampleRule() {
+	plugin, err := sdkplugin.New(sdkplugin.Options{
+		KeysURL: "https://bailiwick.acme.example/.well-known/bailiwick/keys", Audience: "bailiwick:prod",
+		Require: []sdkplugin.Rule{
+			{Activity: "push*", Workflow: "deploy", Requirement: sdkplugin.Requirement{Human: true, MaxLoginAge: 8 * time.Hour, Reason: true}},
+			{Activity: "delete-*", Requirement: sdkplugin.Requirement{NoAgents: true, Grant: true}, Hold: 15 * time.Minute},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = plugin
+}
+
+// An activity that judges for itself.
+func ExampleRequire() {
+	wipe := func(ctx context.Context) error {
+		return sdkplugin.Require(ctx, sdkplugin.Requirement{Human: true, MaxLoginAge: 15 * time.Minute, ACR: []string{"phr"}})
+	}
+	_ = wipe
+}
+
+// An activity whose calls to the registry say on whose behalf they are made.
+func ExampleTransactionTokens() {
+	transport, err := txntoken.NewTransport(txntoken.TransportConfig{Hosts: []string{"registry.acme.example"}, Token: sdkplugin.TransactionTokens("registry.push")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	registry := &http.Client{Transport: transport}
+	push := func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://registry.acme.example/push", nil)
+		if err != nil {
+			return err
+		}
+		res, err := registry.Do(req)
+		if err != nil {
+			return err
+		}
+		return res.Body.Close()
+	}
+	_ = push
 }
