@@ -94,6 +94,7 @@ func oneNamespace(name, id string) error {
 
 // terminating adds the termination of a run that is under way, where the policies for a workflow id that is in use ask for it.
 func terminating(out []ask, r policy.Resource, reuse enumspb.WorkflowIdReusePolicy, conflict enumspb.WorkflowIdConflictPolicy) []ask {
+	//lint:ignore SA1019 deprecated, and still sent by clients and obeyed by the server
 	if reuse == enumspb.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING || conflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING {
 		out = append(out, ask{action: "TerminateWorkflowExecution", resource: r, run: currentRun})
 	}

@@ -98,9 +98,10 @@ func versioning(o *workflowpb.VersioningOverride) string {
 		return ""
 	}
 	version := o.GetPinnedVersion() //lint:ignore SA1019 clients still send it
+	deployment := o.GetDeployment() //lint:ignore SA1019 clients still send it
 	if v := o.GetPinned().GetVersion(); v != nil {
 		version = v.GetDeploymentName() + "." + v.GetBuildId()
-	} else if d := o.GetDeployment(); version == "" && d != nil { //lint:ignore SA1019 clients still send it
+	} else if d := deployment; version == "" && d != nil {
 		version = d.GetSeriesName() + "." + d.GetBuildId()
 	}
 	return "pinned:" + version // empty: to the version that the run is on

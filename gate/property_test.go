@@ -20,8 +20,7 @@ import (
 // random fills a message with anything: every field with some chance, text from a small set so that names meet the policies' names.
 func random(msg protoreflect.Message, r *rand.Rand, depth int) {
 	texts := []string{"", "deploy", "payments", "harmless", "ship-1", "tea-1", "run-d", "approve", strings.Repeat("y", 2000), "\u202e", attest.HeaderKey}
-	var value func(f protoreflect.FieldDescriptor, new func() protoreflect.Value) (protoreflect.Value, bool)
-	value = func(f protoreflect.FieldDescriptor, new func() protoreflect.Value) (protoreflect.Value, bool) {
+	value := func(f protoreflect.FieldDescriptor, new func() protoreflect.Value) (protoreflect.Value, bool) {
 		switch f.Kind() {
 		case protoreflect.StringKind:
 			return protoreflect.ValueOfString(texts[r.IntN(len(texts))]), true

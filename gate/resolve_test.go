@@ -287,6 +287,7 @@ func TestWorkersCommandsAreDecided(t *testing.T) {
 	}
 	child := func(namespace, typ string, reuse enumspb.WorkflowIdReusePolicy) *commandpb.Command {
 		return &commandpb.Command{Attributes: &commandpb.Command_StartChildWorkflowExecutionCommandAttributes{StartChildWorkflowExecutionCommandAttributes: &commandpb.StartChildWorkflowExecutionCommandAttributes{
+			//lint:ignore SA1019 deprecated, and still obeyed by the server
 			Namespace: namespace, WorkflowId: "child-1", WorkflowType: &commonpb.WorkflowType{Name: typ}, WorkflowIdReusePolicy: reuse,
 		}}}
 	}

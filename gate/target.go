@@ -59,7 +59,8 @@ func targets(request any) []target {
 		return byID(r.GetWorkflowId(), &r.RunId)
 	case *workflowservice.StartBatchOperationRequest:
 		var out []target
-		for _, e := range r.GetExecutions() { //lint:ignore SA1019 clients still send it
+		//lint:ignore SA1019 deprecated, and still sent by clients and obeyed by the server
+		for _, e := range r.GetExecutions() {
 			if e != nil {
 				out = append(out, target{e.WorkflowId, &e.RunId})
 			}

@@ -16,10 +16,10 @@ type server struct {
 	issuer string
 }
 
-func (s server) endpoint(name string) string { return s.issuer + "/v1/" + name }
+func (as server) endpoint(name string) string { return as.issuer + "/v1/" + name }
 
-func (s server) hasScope(scope string) bool {
-	return slices.Contains(oidcScopes, scope) || slices.Contains(s.seed.Scopes, scope)
+func (as server) hasScope(scope string) bool {
+	return slices.Contains(oidcScopes, scope) || slices.Contains(as.seed.Scopes, scope)
 }
 
 // server finds a custom authorization server by id.

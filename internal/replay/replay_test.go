@@ -209,6 +209,7 @@ func (s *setup) traffic() (allowed, refused int) {
 	count(false, s.call(s.issuer.User("erin@acme.example"), start("deploy", "ship-4"), "StartWorkflowExecution"))
 	// A call of several acts: the start is fine, the termination that it may cause is not.
 	both := start("deploy", "ship-5")
+	//lint:ignore SA1019 clients still send it
 	both.WorkflowIdReusePolicy = enumspb.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING
 	count(true, s.call(plain, both, "StartWorkflowExecution", said))
 	count(false, s.call(plain, both, "StartWorkflowExecution"))
