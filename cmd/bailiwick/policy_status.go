@@ -65,7 +65,11 @@ that with the policy directory as it is now. Problems of the directory are liste
 func (a *app) showStatus(s inForce) {
 	w := a.out
 	clock := func(t time.Time) string {
-		return t.Local().Format("2006-01-02 15:04:05") + w.dim(" ("+span(time.Now(), t)+")")
+		text := t.Local().Format("2006-01-02 15:04:05")
+		if w.tty { // in a pipe the same state gives the same text
+			text += w.dim(" (" + span(time.Now(), t) + ")")
+		}
+		return text
 	}
 	if s.Digest == "" {
 		field(w, "in force", w.yellow("unknown: the log says nothing of policies yet"))
