@@ -162,7 +162,7 @@ func (p *plan) run(ctx context.Context) (found []Row, next string, err error) {
 		return p.byID(ctx)
 	}
 	low, high := p.low/blockSize, (p.high+blockSize-1)/blockSize
-	for window := int64(firstWindow); low < high && len(found) <= p.limit; window *= 2 {
+	for window := p.x.window; low < high && len(found) <= p.limit; window *= 2 {
 		from, to := max(low, high-window), high
 		if p.filter.Oldest {
 			from, to = low, min(high, low+window)
@@ -182,14 +182,27 @@ func (p *plan) run(ctx context.Context) (found []Row, next string, err error) {
 
 // collect adds the matches of the candidates, up to one more than the page holds: that one tells whether there is a next page.
 func (p *plan) collect(ctx context.Context, found []Row) ([]Row, error) {
+	missing := func() int { return p.limit + 1 - len(found) }
+	add := func(rows []Row, err error) error {
+		found = append(found, rows...)
+		return err
+	}
+	var pending []int64 // matches of blocks wholly in the time range: their rows are fetched together
+	flush := func() error {
+		for len(pending) > 0 && missing() > 0 {
+			n := min(len(pending), missing(), fetchRows)
+			if err := add(p.fetch(ctx, pending[:n], true)); err != nil {
+				return err
+			}
+			pending = pending[n:]
+		}
+		pending = pending[:0]
+		return nil
+	}
 	for _, block := range p.blocks {
 		if len(p.clauses) == 0 && len(p.without) == 0 {
-			rows, err := p.span(ctx, block, p.limit+1-len(found))
-			if err != nil {
-				return nil, err
-			}
-			if found = append(found, rows...); len(found) > p.limit {
-				break
+			if err := add(p.span(ctx, block, missing())); err != nil || missing() <= 0 {
+				return found, err
 			}
 			continue
 		}
@@ -197,21 +210,33 @@ func (p *plan) collect(ctx context.Context, found []Row) ([]Row, error) {
 		if err != nil {
 			return nil, err
 		}
-		for len(matches) > 0 && len(found) <= p.limit {
-			n := min(len(matches), p.limit+1-len(found), 500)
-			rows, err := p.fetch(ctx, matches[:n])
-			if err != nil {
+		if p.inside[block] {
+			if pending = append(pending, matches...); len(pending) < missing() {
+				continue
+			}
+			err := flush() // before found is looked at, which it changes
+			return found, err
+		}
+		if err := flush(); err != nil {
+			return nil, err
+		}
+		for len(matches) > 0 && missing() > 0 {
+			n := min(len(matches), missing(), fetchRows)
+			if err := add(p.fetch(ctx, matches[:n], false)); err != nil {
 				return nil, err
 			}
-			found = append(found, rows...)
 			matches = matches[n:]
 		}
-		if len(found) > p.limit {
-			break
+		if missing() <= 0 {
+			return found, nil
 		}
 	}
-	return found, nil
+	err := flush()
+	return found, err
 }
+
+// fetchRows is how many rows one statement fetches at most.
+const fetchRows = 500
 
 func (p *plan) page(found []Row) ([]Row, string, error) {
 	if len(found) <= p.limit {
@@ -310,14 +335,14 @@ func (p *plan) span(ctx context.Context, block int64, limit int) ([]Row, error) 
 		[]any{max(first, p.low), min(first+blockSize, p.high), p.begin, p.end})
 }
 
-// fetch reads rows by index, in that order, and leaves out those outside the time range.
-func (p *plan) fetch(ctx context.Context, indexes []int64) ([]Row, error) {
+// fetch reads rows by index, in that order, and leaves out those outside the time range, unless they are all known to be inside.
+func (p *plan) fetch(ctx context.Context, indexes []int64, inside bool) ([]Row, error) {
 	args := make([]any, len(indexes), len(indexes)+2)
 	for i, n := range indexes {
 		args[i] = n
 	}
 	query := `SELECT idx, hash, raw FROM entries WHERE idx IN (` + marks(1, len(indexes)) + `)`
-	if !p.inside[indexes[0]/blockSize] {
+	if !inside {
 		query += ` AND time >= $` + strconv.Itoa(len(args)+1) + ` AND time < $` + strconv.Itoa(len(args)+2)
 		args = append(args, p.begin, p.end)
 	}

@@ -30,6 +30,7 @@ var ErrVersion = errors.New("index is of another version")
 type Index struct {
 	db      *sql.DB
 	dialect dialect
+	window  int64 // firstWindow, but for tests
 }
 
 // dialect is what the two databases do differently.
@@ -107,7 +108,7 @@ func open(dsn string) (*Index, error) {
 		}
 		db.SetMaxOpenConns(8)
 		db.SetConnMaxIdleTime(time.Minute)
-		return &Index{db: db, dialect: postgres}, nil
+		return &Index{db: db, dialect: postgres, window: firstWindow}, nil
 	}
 	abs, err := filepath.Abs(dsn)
 	if err != nil {
@@ -132,7 +133,7 @@ func open(dsn string) (*Index, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
-	return &Index{db: db, dialect: sqlite}, nil
+	return &Index{db: db, dialect: sqlite, window: firstWindow}, nil
 }
 
 // Close releases the database.
