@@ -8,8 +8,8 @@ func nearest(word string, candidates []string) string {
 	low := strings.ToLower(word)
 	for _, c := range candidates {
 		cost := editDistance(low, strings.ToLower(c))
-		if cost >= bestCost && len(low) >= 6 && (strings.HasPrefix(strings.ToLower(c), low) || strings.HasSuffix(strings.ToLower(c), "."+low)) {
-			cost = bestCost - 1 // "StartWorkflow" means StartWorkflowExecution, "DeleteNamespace" means Operator.DeleteNamespace
+		if cost > 2 && len(low) >= 6 && (strings.HasPrefix(strings.ToLower(c), low) || strings.HasSuffix(strings.ToLower(c), "."+low)) {
+			cost = 2 // "StartWorkflow" means StartWorkflowExecution, "DeleteNamespace" means Operator.DeleteNamespace; a slip of one letter is nearer
 		}
 		if cost < bestCost {
 			best, bestCost = c, cost
