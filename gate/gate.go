@@ -163,6 +163,11 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		Principal: a.person.claims,
 		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason, Grant: a.grant},
 	}
+	var undigested error // tells only a caller whom policy would let through
+	if action.Mutating && action.Access != policy.Work {
+		a.digest, undigested = c.digest()
+		entry.RequestDigest, req.Context.RequestDigest = a.digest, a.digest
+	}
 	mutating := action.Mutating
 	for i := range asks {
 		k := &asks[i]
@@ -186,18 +191,15 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		a.decision = merge(a.decision, d)
 	}
 	entry.Decision = &a.decision
+	if undigested != nil {
+		return refuse(denyRequest(a.id, undigested))
+	}
 	if err := recordActs(&entry, asks, action); err != nil {
 		return refuse(denyRequest(a.id, err))
 	}
 
 	// Record. A crash after this line leaves an entry for a call that never ran; the reverse cannot happen.
 	if mutating {
-		if action.Access != policy.Work {
-			if a.digest, err = c.digest(); err != nil {
-				return refuse(denyRequest(a.id, err))
-			}
-		}
-		entry.RequestDigest = a.digest
 		if err := g.append(ctx, &entry); err != nil {
 			return nil, denyAudit(a.id)
 		}
@@ -267,7 +269,7 @@ func (g *Gate) AdmitSystem(ctx context.Context, c Call) (*Admission, error) {
 
 // refuse records a denial and returns it. A denial stands whether or not it can be recorded, so it never waits for the disk.
 func (g *Gate) refuse(ctx context.Context, e *audit.Entry, d *Denial) error {
-	if e.Decision == nil {
+	if e.Decision == nil || e.Decision.Allow { // policy was not asked, or said yes to what the gate then refused
 		e.Decision = &policy.Decision{Code: policy.Code(d.Code), Reasons: []string{d.Message}}
 	}
 	if err := g.cfg.Log.Enqueue(*e); err != nil {

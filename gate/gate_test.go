@@ -336,3 +336,35 @@ func TestDecisionIDs(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// What the gate refuses although policy allows it is on record as refused.
+func TestRefusalAfterAnAllowingPolicyIsRecordedAsRefused(t *testing.T) {
+	k := newKit(t, `@id("test-operators") permit(principal in Group::"operators", action, resource);`)
+	c := gate.Call{Method: "/temporal.server.api.adminservice.v1.AdminService/CloseShard", Authorization: []string{"Bearer " + k.issuer.User("olga@acme.example", "operators")}}
+	_, err := k.Admit(t.Context(), c) // without a request there is nothing to digest
+	if d := denial(t, err); d.Code != gate.CodeBadRequest {
+		t.Fatalf("got %v", err)
+	}
+	if e := k.log.last(t); e.Decision.Allow || e.Decision.Code != policy.Code(gate.CodeBadRequest) {
+		t.Errorf("recorded as %+v", e.Decision)
+	}
+}
+
+// Policies see the digest of a mutating request, so that a permit can be for exactly one request.
+func TestPolicySeesTheRequestDigest(t *testing.T) {
+	open := newKit(t, "")
+	start := startRequest()
+	if _, err := open.Admit(t.Context(), open.call("StartWorkflowExecution", start, open.alice())); err != nil {
+		t.Fatal(err)
+	}
+	digest := open.log.last(t).RequestDigest
+	k := newKit(t, `@id("test-one-request") forbid(principal, action == Action::"StartWorkflowExecution", resource) unless { context has request_digest && context.request_digest == "`+digest+`" };`)
+	if _, err := k.Admit(t.Context(), k.call("StartWorkflowExecution", start, k.alice())); err != nil {
+		t.Errorf("the very request was refused: %v", err)
+	}
+	start.RequestId = "another"
+	_, err := k.Admit(t.Context(), k.call("StartWorkflowExecution", start, k.alice()))
+	if d := denial(t, err); d.Code != "forbidden" || k.log.last(t).RequestDigest == digest {
+		t.Errorf("another request: %v", err)
+	}
+}

@@ -24,6 +24,8 @@ const (
 	looksUpdate
 	looksQuery
 	looksEndpoint
+	looksActor
+	looksRequestDigest
 	looksID
 	looksRunID
 	looksType
@@ -76,6 +78,10 @@ func looksAt(name types.String) looks {
 		return looksQuery
 	case "endpoint":
 		return looksEndpoint
+	case "actor":
+		return looksActor
+	case "request_digest":
+		return looksRequestDigest
 	case "id":
 		return looksID
 	case "run_id":

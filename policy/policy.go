@@ -40,6 +40,8 @@ type Context struct {
 	SourceIP netip.Addr // zero when unknown
 	Reason   string     // what the caller said the call is for
 	Grant    string     // id of the grant presented, if any
+
+	RequestDigest string // SHA-256 (hex) of the request as received; empty for reads and task answers
 }
 
 // Request is one question to the engine.

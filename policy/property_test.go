@@ -46,7 +46,7 @@ func (d dice) condition(ns, group string, depth int) string {
 		`principal.write.contains(resource.namespace)`, `principal.everywhere.contains("admin")`, `context has reason`, `context.agent`,
 		`context.reason == "r"`, `resource has type && resource.type == "T"`, `resource.type == "T"`, `resource.id == "w1"`, `resource.name == "q1"`,
 		`resource in Namespace::"`+ns+`"`, `principal in Group::"`+group+`"`, `action in Action::"read"`, `{x: context}.x has reason`,
-		`context == {agent: false}`, `context has source_ip && context.source_ip.isLoopback()`, `context.now > datetime("2020-01-01")`,
+		`context == {agent: false}`, `context has actor && context.actor == "agent"`, `context has request_digest`, `context has source_ip && context.source_ip.isLoopback()`, `context.now > datetime("2020-01-01")`,
 		`context has auth_age && context.auth_age < 60`, `context.scopes.contains("s")`, `principal.id == "u1"`, `resource.namespace.name == "a"`,
 		`Workflow::"a/w1" in Namespace::"a"`, `9223372036854775807 + 1 > 0`, `true`, `false`,
 		`principal.confined.contains(resource.namespace) && resource is TaskQueue && !principal.queues.contains(resource)`,
@@ -79,6 +79,9 @@ func (d dice) request() Request {
 			RunID: d.of("", "r1"), Cron: d.of("", "@daily"), Versioning: d.of("", "pinned:1", "auto_upgrade"), Signal: d.of("", "go")}}
 	if d.IntN(2) == 0 {
 		r.Resource.SearchAttributes = []string{d.of("env=prod", "env=test"), "env"}
+	}
+	if d.IntN(2) == 0 {
+		claims.Actors, r.Context.RequestDigest = []identity.Actor{{Subject: d.of("agent", "other")}}, d.of("", "d1")
 	}
 	if d.IntN(2) == 0 {
 		r.Context.SourceIP = netip.MustParseAddr(d.of("127.0.0.1", "::1", "10.0.0.1", "fe80::1%eth0"))

@@ -50,6 +50,10 @@ func contextText(name types.String) text {
 		return func(q *question) (string, bool) { return some(q.resource.Query) }
 	case "endpoint":
 		return func(q *question) (string, bool) { return some(q.resource.Endpoint) }
+	case "actor":
+		return func(q *question) (string, bool) { return some(currentActor(q.p.claims)) }
+	case "request_digest":
+		return func(q *question) (string, bool) { return some(q.context.RequestDigest) }
 	}
 	return nil
 }

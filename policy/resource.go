@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/cedar-policy/cedar-go/types"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
 var clusterUID = types.NewEntityUID(typeCluster, "temporal")
@@ -195,5 +197,16 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 	text(looksUpdate, "update", r.Update)
 	text(looksQuery, "query", r.Query)
 	text(looksEndpoint, "endpoint", r.Endpoint)
+	text(looksActor, "actor", currentActor(p.claims))
+	text(looksRequestDigest, "request_digest", c.RequestDigest)
 	return types.NewRecord(attributes)
+}
+
+// currentActor is the outermost actor of the delegation chain, or "" when the principal acts itself. RFC 8693 section 4.1: nested actors
+// are never an input to authorization.
+func currentActor(c *identity.Claims) string {
+	if len(c.Actors) == 0 {
+		return ""
+	}
+	return c.Actors[0].Subject
 }

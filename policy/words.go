@@ -138,7 +138,7 @@ func equalsWords(n ast.BinaryNode) ([2]string, bool) {
 	}
 	if name, ok := isAttribute(n.Left, "context"); ok {
 		thing := map[types.String]string{"acr": "logged in with", "grant": "presents the grant", "client_id": "acts through the application", "reason": "states the reason",
-			"signal": "sends the signal", "update": "sends the update", "query": "sends the query", "endpoint": "uses the endpoint"}[name]
+			"signal": "sends the signal", "update": "sends the update", "query": "sends the query", "endpoint": "uses the endpoint", "actor": "is acted for by", "request_digest": "sends the request with the digest"}[name]
 		return [2]string{thing + " " + text, "not: " + thing + " " + text}, thing != ""
 	}
 	return [2]string{}, false

@@ -43,7 +43,7 @@ func Ask(e audit.Entry) (q Question, why string) {
 	if !byPolicy(e.Decision.Code) {
 		return q, SkipGate
 	}
-	at := policy.Context{Now: e.Time, Reason: e.Reason, Grant: e.Grant}
+	at := policy.Context{Now: e.Time, Reason: e.Reason, Grant: e.Grant, RequestDigest: e.RequestDigest}
 	if ip, err := netip.ParseAddr(e.Source); err == nil {
 		at.SourceIP = ip
 	}
