@@ -34,7 +34,7 @@ func (e *Entry) marshal() ([]byte, error) {
 	if err := e.check(); err != nil {
 		return nil, err
 	}
-	b := make([]byte, 0, 1280)
+	b := make([]byte, 0, 1024)
 	b = append(b, `{"v":`...)
 	b = strconv.AppendInt(b, int64(e.Version), 10)
 	b = appendField(b, "id", e.ID)
