@@ -3,7 +3,7 @@ package audit
 import (
 	"os"
 
-	"github.com/bailiwick-dev/bailiwick/audit/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // Files is the part of the file system that the journal writes through. The default is the operating system; tests break each

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/bailiwick-dev/bailiwick/audit/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // Recovery is what OpenJournal found in the last segment.

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // BundleOptions are the settings of an Engine that pulls signed bundles.
@@ -143,7 +145,7 @@ func (e *Engine) pullBundle(ctx context.Context) error {
 	}
 	s.loaded = e.options.Clock()
 	// Kept before it is in force: after a crash in between, the next run begins with it.
-	keeping := keepFile(filepath.Join(e.pull.options.CacheDir, cachedBundle), raw)
+	keeping := durable.WriteFile(filepath.Join(e.pull.options.CacheDir, cachedBundle), raw, 0o600)
 	e.current.Store(s)
 	e.pull.etag, e.pull.raw = etag, string(raw)
 	e.setFailure("")
@@ -204,24 +206,4 @@ func (e *Engine) fetchBundle(ctx context.Context) (*Set, []byte, string, error) 
 		return nil, nil, "", &BundleError{Code: BundleRollback, Detail: fmt.Sprintf("serial %d is in force already with other contents: use a higher one", min)}
 	}
 	return s, raw, etag, nil
-}
-
-// keepFile replaces a file whole: a crash leaves the old one or the new one.
-func keepFile(path string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".bundle-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if closing := temp.Close(); err == nil {
-		err = closing
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
 }

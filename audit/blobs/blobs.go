@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/bailiwick-dev/bailiwick/audit/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // MaxSize is the largest blob in bytes.

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/bailiwick-dev/bailiwick/audit/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // keyPrefix begins a signer key; the algorithm byte 1 is Ed25519 (https://c2sp.org/signed-note).

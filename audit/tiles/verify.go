@@ -13,7 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
-	"github.com/bailiwick-dev/bailiwick/audit/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // VerifyConfig says what to verify.

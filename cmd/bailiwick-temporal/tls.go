@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // The certificates by which the server's services prove themselves to each other. Nobody else holds one, so whoever does is inside.
@@ -114,7 +116,7 @@ func (n *internode) makeCA() (*x509.Certificate, *ecdsa.PrivateKey, error) {
 		return nil, nil, fmt.Errorf("making the internode CA: %w", err)
 	}
 	// Key first: a crash between the two leaves a pair that does not fit, which the next start replaces.
-	if err := errors.Join(writeKey(n.caKey, key), writeAtomically(n.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))); err != nil {
+	if err := errors.Join(writeKey(n.caKey, key), durable.WriteFile(n.caFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)); err != nil {
 		return nil, nil, fmt.Errorf("writing the internode CA: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
@@ -135,7 +137,7 @@ func (n *internode) makeNode(ca *x509.Certificate, caKey *ecdsa.PrivateKey) erro
 		return fmt.Errorf("encoding the internode key: %w", err)
 	}
 	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), raw...)
-	if err := writeAtomically(n.nodeFile, both); err != nil {
+	if err := durable.WriteFile(n.nodeFile, both, 0o600); err != nil {
 		return fmt.Errorf("writing the internode certificate: %w", err)
 	}
 	return nil
@@ -208,22 +210,5 @@ func writeKey(path string, key *ecdsa.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	return writeAtomically(path, raw)
-}
-
-// writeAtomically replaces a file with mode 0600. A crash leaves the old file or the new one, never a part.
-func writeAtomically(path string, raw []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // CreateTemp's mode is 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once renamed
-	if _, err := f.Write(raw); err != nil {
-		f.Close()
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return durable.WriteFile(path, raw, 0o600)
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // orgServer is the development org on its port.
@@ -178,7 +179,7 @@ func loadOrCreateRSA(path string) (*rsa.PrivateKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		return key, writePrivate(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		return key, durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 	}
 	if err != nil {
 		return nil, err

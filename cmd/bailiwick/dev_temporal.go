@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/internal/demo"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/sdkplugin"
 )
 
@@ -36,7 +36,7 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 		return nil, fmt.Errorf("writing Temporal's configuration: %w", err)
 	}
 	file := d.state.path("org", "temporal.json")
-	if err := writePrivate(file, append(raw, '\n')); err != nil {
+	if err := durable.WriteFile(file, append(raw, '\n'), 0o600); err != nil {
 		return nil, fmt.Errorf("writing Temporal's configuration: %w", err)
 	}
 	c, err := d.family.start("temporal", d.state.path("logs", "temporal.log"), d.flags.temporal, []string{"--config", file, "--parent-pipe"}, d.say.childLine("temporal", slog.LevelError))
@@ -110,24 +110,4 @@ func (d *devEnv) ensureSchedule(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		d.say.line("", "the demo schedule was not made: "+err.Error())
 	}
-}
-
-// writePrivate writes a file whole, 0600.
-func writePrivate(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -137,7 +138,7 @@ The serial must grow from bundle to bundle, so that nobody can put an old one ba
 			if err != nil {
 				return fmt.Errorf("reading the bundle just built: %w", err)
 			}
-			if err := replaceFile(out, raw); err != nil {
+			if err := durable.WriteFile(out, raw, 0o644); err != nil {
 				return err
 			}
 			if a.asJSON {
@@ -153,20 +154,6 @@ The serial must grow from bundle to bundle, so that nobody can put an old one ba
 	c.Flags().StringVar(&expires, "expires", "", "how long it is good: a duration such as 30d, or a time")
 	c.Flags().Uint64Var(&serial, "serial", 0, "number that grows from bundle to bundle (default: the time in seconds)")
 	return c
-}
-
-// replaceFile replaces a file whole: a gate's web server never serves half a bundle.
-func replaceFile(path string, data []byte) error {
-	part := path + ".part"
-	err := os.WriteFile(part, data, 0o644)
-	if err == nil {
-		err = os.Rename(part, path)
-	}
-	if err != nil {
-		_ = os.Remove(part)
-		return fmt.Errorf("writing the bundle: %w", err)
-	}
-	return nil
 }
 
 func (a *app) bundleVerifyCommand() *cobra.Command {

@@ -20,11 +20,11 @@ var rules = []struct {
 	why string
 }{
 	{"identity", nil, "identity is the bottom: it knows tokens and nothing else"},
-	{"policy", []string{"identity"}, "policy decides on plain values and must run anywhere, the CLI and tests included"},
+	{"policy", []string{"internal/durable", "identity"}, "policy decides on plain values and must run anywhere, the CLI and tests included"},
 	{"attest", []string{"identity"}, "workers import attest: it stays light"},
 	{"audit/index", []string{"audit", "policy", "identity"}, "the index is a projection of the log"},
-	{"audit/tiles", []string{"audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
-	{"audit", []string{"identity", "policy"}, "the log outlives everything that writes to it"},
+	{"audit/tiles", []string{"internal/durable", "audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
+	{"audit", []string{"internal/durable", "identity", "policy"}, "the log outlives everything that writes to it"},
 	{"gate", []string{"identity", "policy", "attest", "audit"}, "the gate joins the four and nothing joins the gate but its mountings"},
 	{"txntoken", nil, "services that take Transaction Tokens link txntoken: it knows tokens and HTTP, neither Temporal nor us"},
 	{"sdkplugin", []string{"identity", "attest", "txntoken"}, "users link sdkplugin into their workers"},
@@ -32,10 +32,11 @@ var rules = []struct {
 	{"bailiwicktest", []string{"identity", "policy", "attest", "audit", "gate", "serverplugin"}, "the test kit runs the real thing"},
 	{"internal/devorg", nil, "the development org stands in for Okta and must not share code with what it tests"},
 	{"internal/okta", nil, "the adapter speaks Okta's API in its own types"},
-	{"internal/login", nil, "the login flows speak OIDC, to any issuer"},
+	{"internal/login", []string{"internal/durable"}, "the login flows speak OIDC, to any issuer"},
 	{"internal/runs", []string{"attest"}, "a run view reads histories and attestations"},
 	{"internal/demo", []string{"sdkplugin", "attest"}, "the demo is what a user would write"},
 	{"internal/replay", []string{"audit", "policy", "identity"}, "a replay asks policy again what the log says was asked"},
+	{"internal/durable", nil, "files, and nothing of what is in them"},
 	{"internal/arch", nil, "tests only"},
 }
 

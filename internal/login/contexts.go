@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // Context is one environment to work in: which server, which issuer, where its log is. `bailiwick dev` and `bailiwick login` write it;
@@ -130,30 +132,11 @@ func (c Context) Save() error {
 	if err != nil {
 		return fmt.Errorf("writing context %s: %w", c.Name, err)
 	}
-	if err := replaceFile(filepath.Join(dir, c.Name+".json"), append(raw, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, c.Name+".json"), append(raw, '\n'), 0o600); err != nil {
 		return fmt.Errorf("writing context %s: %w", c.Name, err)
 	}
-	if err := replaceFile(filepath.Join(home, "current"), []byte(c.Name+"\n")); err != nil {
+	if err := durable.WriteFile(filepath.Join(home, "current"), []byte(c.Name+"\n"), 0o600); err != nil {
 		return fmt.Errorf("writing the current context: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"go.temporal.io/sdk/contrib/envconfig"
+
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // maxFile is the largest configuration file that is read, in bytes.
@@ -142,7 +144,7 @@ func (s *Store) change(c change) error {
 
 // replace swaps the file for a new one. A crash before the rename leaves the old file and a stray .tmp; after it, the new one.
 func (s *Store) replace(content []byte) error {
-	if err := replaceFile(s.path, content); err != nil {
+	if err := durable.WriteFile(s.path, content, 0o600); err != nil {
 		return fmt.Errorf("writing the token store %s: %w", s.path, err)
 	}
 	return nil

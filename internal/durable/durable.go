@@ -1,5 +1,5 @@
-// Package durable is what audit and its sealer share about files: an exclusive lock on a directory, and replacing a file so that a
-// crash leaves the old or the new one, whole. It refuses to know what is in them.
+// Package durable owns what several parts need of files: an exclusive lock on a directory, and replacing a file so that a crash leaves the
+// old or the new one, whole. It refuses to know what is in them.
 package durable
 
 import (
