@@ -21,6 +21,14 @@ const (
 	KindPolicy   Kind = "policy" // the active policy set changed, or failed to
 	KindGate     Kind = "gate"   // a gate started or stopped
 	KindLost     Kind = "lost"   // stands where an acknowledged entry was that the disk did not keep
+
+	// Lifecycle events. Actor is who did it; Detail says what, under the keys that docs/audit-log.md lists.
+	KindAccess     Kind = "access"     // a step of an access request
+	KindRevocation Kind = "revocation" // access was taken away before it ran out
+	KindDirectory  Kind = "directory"  // somebody joined, left, or changed groups, as the identity provider says
+	KindKey        Kind = "key"        // a key was made, published, rotated, retired
+	KindReport     Kind = "report"     // a check of the record itself, such as a reconciliation
+	KindAdmin      Kind = "admin"      // an act on Bailiwick itself
 )
 
 // Party is a principal as the log names it.
