@@ -1,0 +1,81 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// Question is an act that is no Temporal call, such as the approval of an access request: authenticated, decided and recorded like one.
+type Question struct {
+	Who      identity.Identity // from Authenticate
+	Action   string            // of policy's table
+	Resource policy.Resource
+	Context  policy.Context // Now and SourceIP are the gate's to fill
+	Source   netip.Addr
+	Digest   string            // SHA-256 (hex) of what is asked for; empty if there is nothing to bind
+	Detail   map[string]string // facts for the entry
+}
+
+// Judgement is the answer to a Question. ID is the audit entry's.
+type Judgement struct {
+	ID       string
+	Decision policy.Decision
+}
+
+// Authenticate verifies a caller who sends something that is no Temporal call. A refusal is a *Denial and is on record; a success is recorded
+// with what is decided next. what names the thing asked for, in the record.
+func (g *Gate) Authenticate(ctx context.Context, authorization []string, source netip.Addr, what string) (identity.Identity, error) {
+	token, err := identity.FromAuthorization(authorization)
+	var who identity.Identity
+	if err == nil {
+		who, err = g.cfg.Verifier.Verify(ctx, token)
+	}
+	if err == nil && !who.Valid() {
+		err = errors.New("verifier returned nobody")
+	}
+	if err == nil {
+		return who, nil
+	}
+	now := g.cfg.Clock()
+	id := g.ids.next(now)
+	c := Call{Source: source}
+	return identity.Identity{}, g.refuse(ctx, &audit.Entry{
+		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: what, Source: c.source(),
+	}, denyToken(id, err))
+}
+
+// Judge decides a question and records the decision: durably when the act changes anything. A denial is in the Judgement; an error is a
+// *Denial that no decision stands behind (nobody asked, the record can't be kept), and the act must not go on either.
+func (g *Gate) Judge(ctx context.Context, q Question) (Judgement, error) {
+	now := g.cfg.Clock()
+	id := g.ids.next(now)
+	if !q.Who.Valid() {
+		return Judgement{}, denyToken(id, &identity.Error{Code: identity.CodeTokenMissing, Detail: "no access token was sent"})
+	}
+	action, known := policy.LookupAction(q.Action)
+	if !known {
+		return Judgement{}, denyUnknown(id, q.Action)
+	}
+	p := g.people.of(q.Who.Claims())
+	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest = now, q.Source, q.Digest
+	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
+	c := Call{Source: q.Source}
+	entry := audit.Entry{
+		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Actor: p.party, Action: q.Action,
+		Access: string(action.Access), Resource: q.Resource, Decision: &d, Reason: q.Context.Reason, Grant: q.Context.Grant,
+		RequestDigest: q.Digest, Source: c.source(), Detail: q.Detail,
+	}
+	if d.Allow && action.Mutating {
+		if err := g.append(ctx, &entry); err != nil {
+			return Judgement{}, denyAudit(id)
+		}
+	} else if err := g.cfg.Log.Enqueue(entry); err != nil {
+		g.cfg.Logger.WarnContext(ctx, "a decision could not be recorded", "action", q.Action, "decision", id, "error", err)
+	}
+	return Judgement{ID: id, Decision: d}, nil
+}

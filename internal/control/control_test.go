@@ -1,0 +1,151 @@
+package control_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/bailiwicktest"
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+type kit struct {
+	*control.Plane
+	issuer  *bailiwicktest.Issuer
+	journal string
+	url     string
+}
+
+func newKit(t *testing.T) *kit {
+	t.Helper()
+	dir := t.TempDir()
+	k := &kit{issuer: bailiwicktest.NewIssuer(t), journal: filepath.Join(dir, "journal")}
+	if err := policy.WriteStarter(filepath.Join(dir, "policy")); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	k.Plane, err = control.Open(t.Context(), control.Config{
+		Name: "test-control", Audience: "bailiwick:test", Issuers: []identity.Issuer{{URL: k.issuer.URL, Audiences: []string{bailiwicktest.Audience}}},
+		PolicyDir: filepath.Join(dir, "policy"), JournalDir: k.journal, AttestationKey: filepath.Join(dir, "attestation.pem"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Handle("POST /v1/start", k.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
+		d, id := k.Decide(r.Context(), who, policy.Request{
+			Action: "StartWorkflowExecution", Resource: policy.Resource{Namespace: r.FormValue("namespace")},
+			Context: policy.Context{SourceIP: control.Source(r), Reason: "because", RequestDigest: "d1"},
+		})
+		_ = json.NewEncoder(w).Encode(map[string]any{"allow": d.Allow, "code": d.Code, "id": id})
+	}))
+	server := httptest.NewServer(k)
+	k.url = server.URL
+	t.Cleanup(func() {
+		server.Close()
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
+func (k *kit) post(t *testing.T, path string, tokens ...string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, k.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range tokens {
+		req.Header.Add("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var body map[string]any
+	if err := json.NewDecoder(res.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, body
+}
+
+func (k *kit) entries(t *testing.T) (out []audit.Entry) {
+	t.Helper()
+	r, err := audit.OpenReader(k.journal, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		_, raw, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := audit.ParseEntry(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+}
+
+func TestDecisionsAreRecorded(t *testing.T) {
+	k := newKit(t)
+	alice := k.issuer.User("alice@acme.example", "temporal:deploy:write")
+	status, body := k.post(t, "/v1/start?namespace=deploy", alice)
+	if status != http.StatusOK || body["allow"] != true {
+		t.Fatalf("%d %v", status, body)
+	}
+	entries := k.entries(t)
+	last := entries[len(entries)-1]
+	if entries[0].Kind != audit.KindGate || last.ID != body["id"] || last.Actor.Login != "alice@acme.example" || last.Gate != "test-control" || last.Source != "127.0.0.1" || last.RequestDigest != "d1" {
+		t.Errorf("entries: %+v", entries)
+	}
+	if status, body = k.post(t, "/v1/start?namespace=payments", alice); status != http.StatusOK || body["allow"] != false || body["code"] != "no_permission" {
+		t.Errorf("%d %v", status, body)
+	}
+}
+
+func TestOnlyValidTokensGetIn(t *testing.T) {
+	k := newKit(t)
+	for name, tokens := range map[string][]string{"none": nil, "not a token": {"secret"}, "two": {k.issuer.User("alice@acme.example"), k.issuer.User("bob@acme.example")}} {
+		status, body := k.post(t, "/v1/start", tokens...)
+		if status != http.StatusUnauthorized || body["code"] == nil || body["decision"] == nil || body["status"] != 401.0 {
+			t.Errorf("%s: %d %v", name, status, body)
+		}
+	}
+	if status, body := k.post(t, "/elsewhere"); status != http.StatusNotFound || body["code"] != "not_found" {
+		t.Errorf("unknown path: %d %v", status, body)
+	}
+}
+
+func TestRecordFillsAnEntry(t *testing.T) {
+	k := newKit(t)
+	id, err := k.Record(t.Context(), audit.Entry{Kind: audit.KindAdmin, Detail: map[string]string{"event": "tested"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := k.entries(t)
+	if last := entries[len(entries)-1]; last.ID != id || last.Actor.Principal != "gate:test-control" || last.Time.IsZero() {
+		t.Errorf("%+v", last)
+	}
+}
+
+func TestJournalHasOneOwner(t *testing.T) {
+	k := newKit(t)
+	_, err := control.Open(t.Context(), control.Config{Name: "b", Audience: "b", Issuers: []identity.Issuer{{URL: k.issuer.URL, Audiences: []string{"x"}}}, JournalDir: k.journal})
+	if err == nil {
+		t.Fatal("two control planes share a journal")
+	}
+}

@@ -1,0 +1,26 @@
+package control
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bailiwick-dev/bailiwick/gate"
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/policy"
+)
+
+// Decide decides one act of an authenticated caller and records the decision, durably when it changes something. What can't be decided or
+// recorded is a denial. id is the audit entry's.
+func (p *Plane) Decide(ctx context.Context, who identity.Identity, r policy.Request) (d policy.Decision, id string) {
+	j, err := p.gate.Judge(ctx, gate.Question{
+		Who: who, Action: r.Action, Resource: r.Resource, Context: r.Context, Source: r.Context.SourceIP, Digest: r.Context.RequestDigest,
+	})
+	if err == nil {
+		return j.Decision, j.ID
+	}
+	var denied *gate.Denial
+	if errors.As(err, &denied) {
+		return policy.Decision{Code: policy.Code(denied.Code), Reasons: []string{denied.Message}, Missing: denied.Missing, Hint: denied.Hint}, denied.DecisionID
+	}
+	return policy.Decision{Code: policy.CodePolicyError, Reasons: []string{"the control plane could not decide"}}, ""
+}
