@@ -16,11 +16,15 @@ import (
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
-// controlPlane publishes the attestation keys and seals the audit log. Gates do without it: a gate signs and journals on its own.
+// controlPlane publishes the attestation keys, seals the audit log and takes requests that are no Temporal calls. Gates do without it: a gate
+// signs and journals on its own.
 type controlPlane struct {
+	plane       *control.Plane
 	server      *http.Server
 	verifierKey string // of the log
 	failed      chan error
@@ -47,13 +51,20 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
+	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journal: d.state.path("journal"), sealed: d.state.path("log"), sealer: make(chan error, 1)}
+	if c.plane, err = control.Open(ctx, control.Config{
+		Name: d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
+		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
+	}); err != nil {
+		log.Close()
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	c.publish(signer.PublicKeySet().Merge(c.plane.Signer().PublicKeySet()).JSON())
 	listener, err := listenOn(d.flags.ports.Control, d.flags.ports.all()[1])
 	if err != nil {
-		log.Close()
-		return nil, err
+		return nil, errors.Join(err, c.plane.Close(), log.Close())
 	}
-	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journal: d.state.path("journal"), sealed: d.state.path("log"), sealer: make(chan error, 1)}
-	c.server = httpServer(controlHandler(signer.PublicKeySet().JSON(), c.pending), logger)
+	c.server = httpServer(c.plane, logger)
 	go func() {
 		if err := c.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			c.failed <- err
@@ -72,34 +83,28 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	return c, nil
 }
 
-// controlHandler serves what everybody may know.
-func controlHandler(keys []byte, pending func() (uint64, error)) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/bailiwick/keys", func(w http.ResponseWriter, _ *http.Request) {
+// publish mounts what everybody may know.
+func (c *controlPlane) publish(keys []byte) {
+	c.plane.Handle("GET /.well-known/bailiwick/keys", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		w.Header().Set("Cache-Control", "public, max-age=300, must-revalidate")
 		_, _ = w.Write(keys)
-	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	}))
+	c.plane.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		health := struct {
 			Status  string `json:"status"`
 			Pending uint64 `json:"pending"` // journal entries not under a checkpoint yet, counted up to 1000
 			Error   string `json:"error,omitempty"`
 		}{Status: "ok"}
-		n, err := pending()
+		n, err := c.pending()
 		health.Pending = n
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
 		if err != nil {
 			health.Status, health.Error = "degraded", err.Error()
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		_ = json.NewEncoder(w).Encode(health)
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		mux.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // pending counts the journal's entries behind the checkpoint, up to 1000.
@@ -140,8 +145,9 @@ func checkpointSize(path string) (uint64, error) {
 	return strconv.ParseUint(string(lines[1]), 10, 64)
 }
 
-// stop seals what is left, for 5 s at most, and ends. The gate must have stopped.
+// stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
+	serving := errors.Join(shutdown(c.server), c.plane.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell
@@ -154,5 +160,5 @@ func (c *controlPlane) stop() error {
 	case <-time.After(15 * time.Second):
 		sealing = errors.New("stopping the sealer: it had not ended after 15 s; the next start goes on where it was")
 	}
-	return errors.Join(sealing, shutdown(c.server), c.log.Close())
+	return errors.Join(serving, sealing, c.log.Close())
 }

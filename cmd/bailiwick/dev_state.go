@@ -15,7 +15,7 @@ import (
 //	temporal/  the server's database and certificates
 //	keys/      signing keys of attestations and of the log, the worker's own key
 //	policy/    roles.yaml and *.cedar: yours to edit
-//	journal/   decisions as they are made; log/ the same, sealed
+//	journal/   decisions as they are made, journal-control/ those of the control plane; log/ the same, sealed
 //	logs/      what the parts print
 type stateDir struct {
 	dir  string
@@ -39,7 +39,7 @@ func openState(dir string) (stateDir, error) {
 	if strings.ContainsAny(abs, "?#%") {
 		return s, &coded{Code: "state_not_usable", Text: fmt.Sprintf("the state directory %s has one of ? # %% in its name, which SQLite reads as parts of a URI", abs), Fix: "choose another with --state", Path: abs}
 	}
-	for _, sub := range []string{"", "org", "temporal", "keys", "journal", "log", "logs"} {
+	for _, sub := range []string{"", "org", "temporal", "keys", "journal", "journal-control", "log", "logs"} {
 		if err := os.MkdirAll(s.path(sub), 0o700); err != nil {
 			return s, unusable(err)
 		}
