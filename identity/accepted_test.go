@@ -39,6 +39,11 @@ func TestMustBeAccepted(t *testing.T) {
 	if c := r.accepts(r.user("acr", "urn:okta:loa:2fa:any")); c.ACR != "urn:okta:loa:2fa:any" {
 		t.Errorf("acr %q", c.ACR)
 	}
+	if c := r.accepts(r.user("sid", "idx1")); c.SessionID != "idx1" {
+		t.Errorf("session id %q", c.SessionID)
+	}
+	r.refuses(CodeTokenMalformed, "session id that is no text", r.user("sid", 7))
+	r.refuses(CodeTokenMalformed, "case variant of sid", r.user("SID", "idx1"))
 	if c := r.accepts(r.user("groups", json.RawMessage("null"))); len(c.Groups) != 0 {
 		t.Errorf("null groups read as %q", c.Groups)
 	}

@@ -34,7 +34,7 @@ type payload struct {
 func knownClaim(name string) bool {
 	switch name {
 	case "iss", "aud", "sub", "uid", "cid", "client_id", "jti", "exp", "iat", "nbf", "auth_time", "acr", "scp", "scope",
-		"act", "cnf", "sub_profile", "principal_type", "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
+		"act", "cnf", "sid", "sub_profile", "principal_type", "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
 		return true
 	}
 	return false
@@ -80,6 +80,8 @@ func (is *Issuer) readPayload(members []member) (*payload, *Error) {
 			c.TokenID, err = name(m)
 		case "acr":
 			c.ACR, err = name(m)
+		case "sid":
+			c.SessionID, err = name(m)
 		case "sub_profile", "principal_type":
 			var profile string
 			if profile, err = name(m); err == nil && folded(profile) == reservedType {

@@ -37,9 +37,12 @@ type Claims struct {
 	ACR      string    `json:"acr,omitempty"`
 	Actors   []Actor   `json:"actors,omitempty"` // outermost (current) actor first; nested ones are for audit only
 	TokenID  string    `json:"jti"`
-	KeyID    string    `json:"kid"`
-	IssuedAt time.Time `json:"iat"`
-	Expires  time.Time `json:"exp"`
+	// SessionID is the issuer's session (claim "sid", OpenID Connect Front-Channel Logout section 3), where a token carries it; Okta's access
+	// tokens do so only with a custom claim.
+	SessionID string    `json:"sid,omitempty"`
+	KeyID     string    `json:"kid"`
+	IssuedAt  time.Time `json:"iat"`
+	Expires   time.Time `json:"exp"`
 }
 
 // Principal is the stable name of who this is: "user:ISSUER|UID" or "client:ISSUER|CID".
