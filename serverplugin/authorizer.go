@@ -29,6 +29,7 @@ type Admitter interface {
 type Authorizer struct {
 	gate   Admitter
 	logger *slog.Logger
+	proof  proof // nil: no Nexus call counts as Temporal's own
 }
 
 // NewAuthorizer mounts a gate as a Temporal authorizer.
@@ -60,6 +61,9 @@ func (a *Authorizer) Authorize(ctx context.Context, claims *authorization.Claims
 func (a *Authorizer) caller(ctx context.Context, c *call, target *authorization.CallTarget) (authorization.Result, error) {
 	if crossing(target) {
 		return a.cross(ctx, c, target)
+	}
+	if a.internalNexus(c, target) {
+		return a.nexus(ctx, target)
 	}
 	req := a.callOf(ctx, c, target)
 	if alias, ok := aliases[target.APIName]; ok {

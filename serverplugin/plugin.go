@@ -54,6 +54,7 @@ type Plugin struct {
 	blobs    string   // directory of texts that entries name by digest
 	metrics  *metrics // nil without a Meter
 	name     string
+	proof    proof // of internal Nexus calls
 	logger   *slog.Logger
 
 	stop     context.CancelFunc // ends the policy watcher
@@ -69,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if len(cfg.Issuers) == 0 {
 		return nil, errors.New("opening the server plugin: no issuer is configured, so nobody could ever be let in")
 	}
-	p := &Plugin{name: cfg.Name, logger: cfg.Logger}
+	p := &Plugin{name: cfg.Name, proof: newProof(), logger: cfg.Logger}
 	opened := false
 	defer func() {
 		if !opened {
@@ -124,9 +125,11 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 // mTLS: Temporal's own services have no token and are let in by their certificate only. The server's dynamic config must hold
 // DynamicConfig's values.
 func (p *Plugin) ServerOptions() []temporal.ServerOption {
+	authorizer := NewAuthorizer(p.gate, p.logger)
+	authorizer.proof = p.proof
 	return []temporal.ServerOption{
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return ClaimMapper{} }),
-		temporal.WithAuthorizer(NewAuthorizer(p.gate, p.logger)),
+		temporal.WithAuthorizer(authorizer),
 		temporal.WithChainedFrontendGrpcInterceptors(NewInterceptor(p.gate).Intercept),
 	}
 }

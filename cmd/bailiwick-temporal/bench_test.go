@@ -130,18 +130,19 @@ func benchServer(b *testing.B, issuer *bailiwicktest.Issuer, name string, header
 	if err != nil {
 		b.Fatal(err)
 	}
-	options := layout(cfg, internal, nodes, sql, serverLog{slog.New(slog.DiscardHandler), func(int) {}})
-	if authorizer != nil {
-		options = append(options, authorizer()...)
+	for _, options := range layouts(cfg, internal, nodes, sql, serverLog{slog.New(slog.DiscardHandler), func(int) {}}) {
+		if authorizer != nil {
+			options = append(options, authorizer()...)
+		}
+		server, err := temporal.NewServer(options...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := server.Start(); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = server.Stop() })
 	}
-	server, err := temporal.NewServer(options...)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = server.Stop() })
 	address := net.JoinHostPort(cfg.Host, strconv.Itoa(cfg.GRPCPort))
 	if err := awaitListening(b.Context(), address); err != nil {
 		b.Fatal(err)

@@ -94,9 +94,9 @@ func (e *environment) testDoors(t *testing.T) {
 			t.Run(scheme+" "+e.named(port), func(t *testing.T) { e.walkHTTP(t, scheme, address) })
 		}
 	}
-	// frontend gRPC and HTTP, UI, internal-frontend, history, matching, worker
-	if walked != 7 {
-		t.Errorf("walked %d ports, want 7: a port came or went", walked)
+	// frontend gRPC and HTTP, UI, internal-frontend, Nexus door, history, matching, worker
+	if walked != 8 {
+		t.Errorf("walked %d ports, want 8: a port came or went", walked)
 	}
 }
 
@@ -155,6 +155,8 @@ func (e *environment) named(port string) string {
 		return "http api"
 	case strconv.Itoa(e.cfg.UIPort):
 		return "ui"
+	case strconv.Itoa(e.server.nexus.port):
+		return "nexus door"
 	}
 	return "internal"
 }
@@ -264,6 +266,8 @@ func (e *environment) walkHTTP(t *testing.T, scheme, address string) {
 		answers[strconv.Itoa(resp.StatusCode)]++
 		switch {
 		case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
+		case scheme == "http" && resp.StatusCode == http.StatusBadRequest && strings.Contains(string(body), "an HTTP request to an HTTPS server"):
+			// the Nexus door's port, which speaks TLS only
 		case open[door] != "" && resp.StatusCode == http.StatusOK:
 		case method == "GET" && resp.StatusCode == http.StatusOK && bytes.Contains(body, []byte("<!doctype html>")):
 			// the UI's static page answers for any path that is not the API's

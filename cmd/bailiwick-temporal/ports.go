@@ -10,7 +10,7 @@ import (
 
 // internalPorts are the loopback ports of the services that only talk to each other.
 type internalPorts struct {
-	internalFrontend, history, matching, worker int
+	internalFrontend, nexus, history, matching, worker int
 }
 
 // requirePort fails with port_in_use if nobody could listen there now. The server's own error would end the process without a hint.
@@ -31,7 +31,7 @@ func requirePort(host, name string, port int) error {
 // still take one before the server does, and then the server ends with its own message.
 func pickInternalPorts(host string) (internalPorts, error) {
 	var out internalPorts
-	for _, p := range []*int{&out.internalFrontend, &out.history, &out.matching, &out.worker} {
+	for _, p := range []*int{&out.internalFrontend, &out.nexus, &out.history, &out.matching, &out.worker} {
 		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return out, fmt.Errorf("picking a port for an internal service: %w", err)

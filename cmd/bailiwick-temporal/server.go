@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,7 +36,8 @@ type Server struct {
 	cfg      Config
 	logger   *slog.Logger
 	plugin   *serverplugin.Plugin
-	temporal temporal.Server
+	temporal []temporal.Server  // as they were started
+	nexus    *nexusDoor         // nil without an HTTP port
 	hangUp   func() error       // closes the gate's own connection to the server
 	ui       *webUI             // nil without UI
 	stop     context.CancelFunc // ends the certificate watcher and the UI's waiting
@@ -76,12 +78,18 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{cfg: cfg, logger: logger, plugin: plugin, hangUp: hangUp, stop: stop}
-	options := append(layout(cfg, internal, nodes, sql, serverLog{logger, fatal}), plugin.ServerOptions()...)
-	if s.temporal, err = temporal.NewServer(options...); err != nil {
-		return nil, errors.Join(fmt.Errorf("making the Temporal server: %w", err), s.abandon())
+	for _, options := range layouts(cfg, internal, nodes, sql, serverLog{logger, fatal}) {
+		server, err := temporal.NewServer(append(options, plugin.ServerOptions()...)...)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("making the Temporal server: %w", err), s.Stop())
+		}
+		if err := server.Start(); err != nil {
+			return nil, errors.Join(fmt.Errorf("starting the Temporal server: %w", err), s.Stop())
+		}
+		s.temporal = append(s.temporal, server)
 	}
-	if err := s.temporal.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the Temporal server: %w", err), s.abandon())
+	if s.nexus, err = openNexusDoor(cfg, internal, nodes, plugin, logger); err != nil {
+		return nil, errors.Join(err, s.Stop())
 	}
 	if err := awaitListening(ctx, s.grpcAddress()); err != nil {
 		return nil, errors.Join(err, s.Stop())
@@ -93,15 +101,21 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 	return s, nil
 }
 
-// layout is the server without anybody to judge callers.
-func layout(cfg Config, internal internalPorts, nodes *internode, sql *config.SQL, log serverLog) []temporal.ServerOption {
-	return []temporal.ServerOption{
-		temporal.WithConfig(serverConfig(cfg, internal, nodes, sql)), // options that make a claim mapper need it first
-		temporal.ForServices(append(append([]string(nil), temporal.DefaultServices...), string(primitives.InternalFrontendService))),
-		temporal.WithStaticHosts(hosts(cfg, internal)),
-		temporal.WithLogger(log),
-		temporal.WithDynamicConfigClient(dynamicSettings()),
+// layouts are the server without anybody to judge callers, as two servers in one process: the internal-frontend, and all other services.
+//
+// Temporal sends Nexus operations of workflows to the internal-frontend's HTTP port, which could tell nobody apart. So the internal-frontend
+// itself is told of no HTTP port, and the services that send are told of the NexusDoor's.
+func layouts(cfg Config, internal internalPorts, nodes *internode, sql *config.SQL, log serverLog) [][]temporal.ServerOption {
+	layout := func(nexusPort int, services ...string) []temporal.ServerOption {
+		return []temporal.ServerOption{
+			temporal.WithConfig(serverConfig(cfg, internal, nexusPort, nodes, sql)), // options that make a claim mapper need it first
+			temporal.ForServices(services),
+			temporal.WithStaticHosts(hosts(cfg, internal)),
+			temporal.WithLogger(log),
+			temporal.WithDynamicConfigClient(dynamicSettings()),
+		}
 	}
+	return [][]temporal.ServerOption{layout(0, string(primitives.InternalFrontendService)), layout(internal.nexus, temporal.DefaultServices...)}
 }
 
 // Stop ends the UI, the server and the gate, in this order: no call is decided after the last "stopped" entry.
@@ -110,16 +124,16 @@ func (s *Server) Stop() error {
 	if s.ui != nil {
 		s.ui.stop()
 	}
-	err := s.temporal.Stop()
-	if err != nil {
-		err = fmt.Errorf("stopping the Temporal server: %w", err)
+	var failed []error
+	for _, server := range slices.Backward(s.temporal) {
+		if err := server.Stop(); err != nil {
+			failed = append(failed, fmt.Errorf("stopping the Temporal server: %w", err))
+		}
 	}
-	return errors.Join(err, s.hangUp(), s.plugin.Close())
-}
-
-func (s *Server) abandon() error {
-	s.stop()
-	return errors.Join(s.hangUp(), s.plugin.Close())
+	if s.nexus != nil {
+		failed = append(failed, s.nexus.close())
+	}
+	return errors.Join(append(failed, s.hangUp(), s.plugin.Close())...)
 }
 
 func (s *Server) grpcAddress() string {
@@ -168,7 +182,7 @@ func requirePorts(cfg Config) error {
 }
 
 // serverConfig is the server's static configuration. Metrics and pprof are absent: their ports would answer anybody.
-func serverConfig(cfg Config, ports internalPorts, nodes *internode, sql *config.SQL) *config.Config {
+func serverConfig(cfg Config, ports internalPorts, nexusPort int, nodes *internode, sql *config.SQL) *config.Config {
 	service := func(grpc, http int) config.Service {
 		return config.Service{RPC: config.RPC{GRPCPort: grpc, HTTPPort: http, BindOnIP: cfg.Host}}
 	}
@@ -197,10 +211,8 @@ func serverConfig(cfg Config, ports internalPorts, nodes *internode, sql *config
 		},
 		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
 		Services: map[string]config.Service{
-			string(primitives.FrontendService): frontend,
-			// No HTTP port: it would use the frontend's TLS settings (none), and the server's Nexus handlers hide the peer's certificate from
-			// the authorizer, so nothing could prove who calls there.
-			string(primitives.InternalFrontendService): service(ports.internalFrontend, 0),
+			string(primitives.FrontendService):         frontend,
+			string(primitives.InternalFrontendService): service(ports.internalFrontend, nexusPort),
 			string(primitives.HistoryService):          service(ports.history, 0),
 			string(primitives.MatchingService):         service(ports.matching, 0),
 			string(primitives.WorkerService):           service(ports.worker, 0),

@@ -41,6 +41,8 @@ func TestServer(t *testing.T) {
 	t.Run("remote cluster", e.testRemoteCluster)
 	t.Run("http", e.testHTTP)
 	t.Run("nexus", e.testNexus)
+	t.Run("nexus from a workflow", e.testNexusFromWorkflow)
+	t.Run("nexus door", e.testNexusDoor)
 	t.Run("existence", e.testExistence)
 	t.Run("ui", e.testUI)
 	t.Run("doors", e.testDoors)
@@ -185,7 +187,7 @@ func (e *environment) testAttestations(t *testing.T) {
 
 func (e *environment) testClientCopies(t *testing.T) {
 	w := e.wire(t)
-	forged := attest.ToPayload("eyJhbGciOiJub25lIn0.e30.")
+	forged := attest.ToPayload(`{"v":1,"by":["user:root"]}`)
 	req := start("payments", "forged-1", "Hello")
 	req.Header = &commonpb.Header{Fields: map[string]*commonpb.Payload{
 		attest.HeaderKey: forged, "Bailiwick-Attestation": forged, "mine": {Data: []byte("kept")},
