@@ -57,7 +57,10 @@ func (e *Entry) marshal() ([]byte, error) {
 		b = appendDecision(b, e.Decision)
 	}
 	b = appendOptional(b, "reason", e.Reason)
-	b = appendOptional(b, "grant", e.Grant)
+	o := object{b: appendOptional(b, "grant", e.Grant)}
+	o.flag("granted", e.Granted)
+	o.flag("break_glass", e.BreakGlass)
+	b = o.b
 	b = appendOptional(b, "request_digest", e.RequestDigest)
 	b = appendOptional(b, "source", e.Source)
 	if len(e.Detail) > 0 {

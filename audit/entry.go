@@ -46,6 +46,7 @@ type Party struct {
 	AuthTime     time.Time `json:"auth_time,omitzero"`      // when the user last proved who they are
 	ACR          string    `json:"acr,omitempty"`           // how strongly
 	TokenKey     string    `json:"token_key,omitempty"`     // id (kid) of the issuer's key that signed the token
+	AMR          []string  `json:"amr,omitempty"`           // how, from a verified ID token beside the access token (RFC 8176)
 }
 
 // Act is one thing that a call would do.
@@ -63,12 +64,14 @@ type Entry struct {
 	Gate          string            `json:"gate"`
 	Actor         Party             `json:"actor"`
 	Action        string            `json:"action,omitempty"`
-	Access        string            `json:"access,omitempty"` // "read", "operate", "work" or "administer"
+	Access        string            `json:"access,omitempty"` // "read", "operate", "work", "administer" or "delegate"
 	Resource      policy.Resource   `json:"resource"`
 	Acts          []Act             `json:"acts,omitempty"` // what the call would do besides: the start in a multi-operation, each run of a batch
 	Decision      *policy.Decision  `json:"decision,omitempty"`
-	Reason        string            `json:"reason,omitempty"` // what the caller said
-	Grant         string            `json:"grant,omitempty"`
+	Reason        string            `json:"reason,omitempty"`      // what the caller said
+	Grant         string            `json:"grant,omitempty"`       // id of the grant that the call was made under
+	Granted       bool              `json:"granted,omitempty"`     // the gate had proven it, and policies saw it
+	BreakGlass    bool              `json:"break_glass,omitempty"` // it was given without waiting for approval
 	RequestDigest string            `json:"request_digest,omitempty"`
 	Source        string            `json:"source,omitempty"` // address of the caller, without port
 	Detail        map[string]string `json:"detail,omitempty"`

@@ -27,6 +27,7 @@ func (p *Party) append(b []byte) []byte {
 	}
 	o.optional("acr", p.ACR)
 	o.optional("token_key", p.TokenKey)
+	o.list("amr", p.AMR)
 	return append(o.b, '}')
 }
 
@@ -45,10 +46,7 @@ func appendResource(b []byte, r *policy.Resource) []byte {
 	o.optional("cron", r.Cron)
 	o.list("search_attributes", r.SearchAttributes)
 	o.optional("versioning", r.Versioning)
-	if r.Unresolved {
-		o.name("unresolved")
-		o.b = append(o.b, "true"...)
-	}
+	o.flag("unresolved", r.Unresolved)
 	return append(o.b, '}')
 }
 
@@ -102,6 +100,13 @@ func (o *object) field(name, value string) {
 func (o *object) optional(name, value string) {
 	if value != "" {
 		o.field(name, value)
+	}
+}
+
+func (o *object) flag(name string, value bool) {
+	if value {
+		o.name(name)
+		o.b = append(o.b, "true"...)
 	}
 }
 

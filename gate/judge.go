@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -64,12 +65,17 @@ func (g *Gate) Judge(ctx context.Context, q Question) (Judgement, error) {
 	p := g.people.of(q.Who.Claims())
 	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest = now, q.Source, q.Digest
 	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
+	if asked := q.Context.Detail(); asked != nil { // what policy saw of a request for access, so that the decision can be replayed
+		maps.Copy(asked, q.Detail)
+		q.Detail = asked
+	}
 	c := Call{Source: q.Source}
 	entry := audit.Entry{
 		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Actor: p.party, Action: q.Action,
 		Access: string(action.Access), Resource: q.Resource, Decision: &d, Reason: q.Context.Reason, Grant: q.Context.Grant,
-		RequestDigest: q.Digest, Source: c.source(), Detail: q.Detail,
+		Granted: q.Context.Granted, BreakGlass: q.Context.BreakGlass, RequestDigest: q.Digest, Source: c.source(), Detail: q.Detail,
 	}
+	entry.Actor.AMR = q.Context.AMR
 	if d.Allow && action.Mutating {
 		if err := g.append(ctx, &entry); err != nil {
 			return Judgement{}, denyAudit(id)

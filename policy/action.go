@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Access is the level of access that an action needs. The four levels are the action groups of the Cedar schema.
+// Access is the level of access that an action needs. The levels are the action groups of the Cedar schema.
 type Access string
 
 const (
@@ -14,7 +14,11 @@ const (
 	Operate    Access = "operate"    // starts, signals, stops, schedules: what people and services do to runs
 	Work       Access = "work"       // takes tasks and answers them: what workers do
 	Administer Access = "administer" // changes namespaces, search attributes, endpoints or the cluster
+	Delegate   Access = "delegate"   // asks for access, gives it and takes it away: acts on Bailiwick, not on Temporal
 )
+
+// accesses lists the levels as people read them.
+var accesses = []Access{Read, Operate, Work, Administer, Delegate}
 
 // Scope is the kind of resource that an action acts on. Each kind is one Cedar entity type.
 type Scope string
@@ -40,6 +44,16 @@ const (
 	CommandContinueAsNew  = "Command.ContinueAsNewWorkflowExecution" // may change type and task queue
 )
 
+// Acts on requests for access and on the grants that come of them. The resource is what the request asks for: a workflow, whose id is empty
+// where it asks for the whole namespace.
+const (
+	AccessRequest = "Access.Request" // asks for access, or for more time
+	AccessApprove = "Access.Approve" // approves or denies somebody's request
+	AccessRevoke  = "Access.Revoke"  // ends a grant before it runs out, or withdraws a request
+	AccessReview  = "Access.Review"  // confirms in a review that a grant or a role is still needed, or not
+	AccessView    = "Access.View"    // sees requests and grants
+)
+
 // Action is one API method as policies see it, or an act inside one.
 type Action struct {
 	Name     string
@@ -50,7 +64,7 @@ type Action struct {
 
 // LookupAction finds an action by its name: a WorkflowService method by its short name ("StartWorkflowExecution"), an
 // OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin", a worker's command as
-// "Command.StartChildWorkflowExecution".
+// "Command.StartChildWorkflowExecution", an act on a request for access as "Access.Approve".
 func LookupAction(name string) (Action, bool) {
 	table := sortedActions()
 	i, ok := slices.BinarySearchFunc(table, name, func(a Action, name string) int { return strings.Compare(a.Name, name) })

@@ -53,12 +53,15 @@ var actionTable = []struct {
 	{Operate, ScopeSchedule, mutates, `CreateSchedule DeleteSchedule PatchSchedule UpdateSchedule`},
 
 	{Work, ScopeTaskQueue, keeps, `PollActivityTaskQueue PollNexusTaskQueue PollWorkflowTaskQueue`},
-	{Work, ScopeNamespace, keeps, `RecordActivityTaskHeartbeat RecordWorkerHeartbeat`},
+	{Work, ScopeNamespace, keeps, `RecordWorkerHeartbeat`},
+	{Work, ScopeTaskQueue, keeps, `RecordActivityTaskHeartbeat`},
 	{Work, ScopeWorkflow, keeps, `RecordActivityTaskHeartbeatById`},
-	// These name their task by a token, so the namespace is all that a policy can know of them.
-	{Work, ScopeNamespace, mutates, `
+	// These name their task by a token. The gate knows, or finds out, from which task queue it came.
+	{Work, ScopeTaskQueue, mutates, `
 		RespondActivityTaskCanceled RespondActivityTaskCompleted RespondActivityTaskFailed RespondNexusTaskCompleted
-		RespondNexusTaskFailed RespondQueryTaskCompleted RespondWorkflowTaskCompleted RespondWorkflowTaskFailed ShutdownWorker`},
+		RespondNexusTaskFailed RespondQueryTaskCompleted RespondWorkflowTaskCompleted RespondWorkflowTaskFailed`},
+	{Work, ScopeNamespace, mutates, `ShutdownWorker`},
+	// Named by id: the run is the resource. The gate asks besides for the one above that answers by a token, on the activity's task queue.
 	{Work, ScopeWorkflow, mutates, `
 		ResetStickyTaskQueue RespondActivityTaskCanceledById RespondActivityTaskCompletedById RespondActivityTaskFailedById`},
 	// Commands come as part of a worker's answer. The workflow is the one that the command acts on.
@@ -70,4 +73,8 @@ var actionTable = []struct {
 	{Administer, ScopeCluster, mutates, `
 		RegisterNamespace Operator.AddOrUpdateRemoteCluster Operator.CreateNexusEndpoint Operator.DeleteNexusEndpoint
 		Operator.RemoveRemoteCluster Operator.UpdateNexusEndpoint ` + AdminAction},
+
+	// Not methods of Temporal: the gate never meets them in a call, the control plane asks about them.
+	{Delegate, ScopeWorkflow, mutates, AccessRequest + " " + AccessApprove + " " + AccessRevoke + " " + AccessReview},
+	{Delegate, ScopeWorkflow, keeps, AccessView},
 }

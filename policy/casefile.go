@@ -27,6 +27,7 @@ type draft struct {
 	name, who, expect *yaml.Node
 	actions           []string
 	c                 Case
+	requester         *yaml.Node
 	authAge           time.Duration
 	hasAge            bool
 	acr               string
@@ -135,7 +136,18 @@ func (r *caseReader) fields(d *draft, n *yaml.Node, what string) {
 		"endpoint": field(&at.Endpoint, "endpoint"), "cron": field(&at.Cron, "cron"), "versioning": field(&at.Versioning, "versioning"),
 		"search_attributes": func(n *yaml.Node) { at.SearchAttributes = r.texts(n, "search_attributes") },
 		"unresolved":        func(n *yaml.Node) { at.Unresolved = r.boolean(n, "unresolved") },
-		"reason":            field(&context.Reason, "reason"), "grant": field(&context.Grant, "grant"), "acr": field(&d.acr, "acr"),
+		"reason":            field(&context.Reason, "reason"), "acr": field(&d.acr, "acr"),
+		"grant": func(n *yaml.Node) { // policies see proven grants only
+			context.Grant = r.text(n, "grant")
+			context.Granted = context.Granted || context.Grant != ""
+		},
+		"granted":     func(n *yaml.Node) { context.Granted = r.boolean(n, "granted") },
+		"break_glass": func(n *yaml.Node) { context.BreakGlass = r.boolean(n, "break_glass") },
+		"amr":         func(n *yaml.Node) { context.AMR = r.texts(n, "amr") },
+		"role":        field(&context.Role, "role"),
+		"wanted":      func(n *yaml.Node) { context.Wanted = r.texts(n, "wanted") },
+		"minutes":     func(n *yaml.Node) { context.Minutes = int(r.duration(n, time.Minute) / time.Minute) },
+		"requester":   func(n *yaml.Node) { d.requester = n },
 		"source_ip": func(n *yaml.Node) {
 			addr, err := netip.ParseAddr(n.Value)
 			if err != nil {
@@ -144,7 +156,7 @@ func (r *caseReader) fields(d *draft, n *yaml.Node, what string) {
 			context.SourceIP = addr
 		},
 		"time":     func(n *yaml.Node) { context.Now = r.moment(n) },
-		"auth_age": func(n *yaml.Node) { d.authAge, d.hasAge = r.duration(n), true },
+		"auth_age": func(n *yaml.Node) { d.authAge, d.hasAge = r.duration(n, time.Second), true },
 		"expect":   func(n *yaml.Node) { d.expect = n },
 		"code": func(n *yaml.Node) {
 			code = r.text(n, "code")
@@ -192,6 +204,18 @@ func (r *caseReader) finish(d *draft, n *yaml.Node) {
 	if d.acr != "" {
 		claims.ACR = d.acr
 	}
+	if d.requester != nil { // somebody under people:, or a principal as it is
+		text := r.text(d.requester, "requester")
+		if text == d.who.Value {
+			text = claims.Principal()
+		} else if somebody := r.people[text]; somebody != nil {
+			text = somebody.Principal()
+		}
+		if wrong := invalidRequest(&Context{Requester: text}); wrong != "" {
+			r.report(d.requester.Line, "name somebody under people:, or write user:ISSUER|ID", "%s", wrong)
+		}
+		d.c.Request.Context.Requester = text
+	}
 	d.c.Request.Principal, d.c.Expect = &claims, d.expect.Value == "allow"
 	for _, action := range d.actions {
 		c := d.c
@@ -228,14 +252,14 @@ func (r *yamlReader) moment(n *yaml.Node) time.Time {
 	return time.Time{}
 }
 
-// duration reads seconds, or a duration such as 90m.
-func (r *yamlReader) duration(n *yaml.Node) time.Duration {
-	if seconds, err := strconv.ParseInt(n.Value, 10, 32); err == nil {
-		return time.Duration(seconds) * time.Second
+// duration reads a plain number of the unit, or a duration such as 90m.
+func (r *yamlReader) duration(n *yaml.Node, unit time.Duration) time.Duration {
+	if number, err := strconv.ParseInt(n.Value, 10, 32); err == nil {
+		return time.Duration(number) * unit
 	}
 	d, err := time.ParseDuration(n.Value)
 	if err != nil {
-		r.report(n.Line, "seconds, or such as 90m", "duration %q is not understood", n.Value)
+		r.report(n.Line, "a plain number, or such as 90m", "duration %q is not understood", n.Value)
 	}
 	return d
 }

@@ -26,6 +26,11 @@ func (s *Set) decide(req *Request) (d Decision) {
 	if ns := req.Resource.Namespace; ns != "" && action.Scope != ScopeCluster && !isNamespaceName(ns) {
 		return s.deny(CodeNoPermission, fmt.Sprintf("%.100q can't be a namespace: names have only letters, digits, \".\", \"_\" and \"-\"", ns))
 	}
+	if action.Access == Delegate {
+		if wrong := invalidRequest(&req.Context); wrong != "" {
+			return s.deny(CodeNoPermission, wrong)
+		}
+	}
 	q := questions.Get().(*question)
 	s.prepare(q, action, s.principal(req.Principal), req)
 	q.ask()
@@ -33,6 +38,16 @@ func (s *Set) decide(req *Request) (d Decision) {
 	*q = question{}
 	questions.Put(q)
 	return d
+}
+
+// invalidRequest says why nothing can be decided about a request for access, or "". Policies compare the requester with principal.name: one
+// written otherwise would equal nobody, and people could approve their own requests.
+func invalidRequest(c *Context) string {
+	kind, rest, _ := strings.Cut(c.Requester, ":")
+	if issuer, id, _ := strings.Cut(rest, "|"); c.Requester != "" && (kind != string(identity.User) && kind != string(identity.Client) || issuer == "" || id == "") {
+		return fmt.Sprintf("the requester %.100q is not a principal such as user:ISSUER|ID", c.Requester)
+	}
+	return ""
 }
 
 func (s *Set) deny(code Code, reason string) Decision {
@@ -51,11 +66,12 @@ func (s *Set) settle(d *Decision, q *question) {
 		s.unresolved(d, q)
 	case q.out.permits.first != nil:
 		q.out.permits.tell(d)
-		if slices.Contains(d.Obligations, RequireReason) && strings.TrimSpace(q.context.Reason) == "" {
-			d.Code = CodeObligation
-			d.Reasons = append(slices.Clip(d.Reasons), "it must state a reason: say what this call is for")
-			d.Hint = `add --reason "…", or in the SDK sdkplugin.WithReason`
-			return
+		if len(d.Obligations) > 0 {
+			if unmet, hint := q.unmetTerm(d.Obligations); unmet != "" {
+				d.Code, d.Hint = CodeObligation, hint
+				d.Reasons = append(slices.Clip(d.Reasons), unmet)
+				return
+			}
 		}
 		d.Allow, d.Code = true, CodeAllowed
 	default:
@@ -137,8 +153,10 @@ func (m *matches) tell(d *Decision) {
 			if r.reason != "" && !slices.Contains(d.Reasons, r.reason) {
 				d.Reasons = append(d.Reasons, r.reason)
 			}
-			if r.obligation != "" && !slices.Contains(d.Obligations, r.obligation) {
-				d.Obligations = append(d.Obligations, r.obligation)
+			for _, o := range r.obligations {
+				if !slices.Contains(d.Obligations, o) {
+					d.Obligations = append(d.Obligations, o)
+				}
 			}
 		}
 	}

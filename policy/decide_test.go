@@ -153,8 +153,10 @@ func TestRolesCoverTheTable(t *testing.T) {
 		person("r", "temporal:n:read"):   basics + count(func(a Action) bool { return inNamespace(a) && a.Access == Read }),
 		person("w", "temporal:n:write"):  basics + count(func(a Action) bool { return inNamespace(a) && (a.Access == Read || a.Access == Operate) }),
 		person("k", "temporal:n:worker"): basics + 2 + count(func(a Action) bool { return a.Access == Work }),
-		person("a", "temporal:n:admin"):  basics + count(inNamespace),
-		person("none"):                   basics,
+		// A request that says neither what it asks for nor who asks is none.
+		person("p", "temporal:n:approver"): basics + count(func(a Action) bool { return a.Access == Delegate && a.Name != AccessRequest }),
+		person("a", "temporal:n:admin"):    basics + count(inNamespace) - 1,
+		person("none"):                     basics,
 	} {
 		got := 0
 		for _, a := range Actions() {
@@ -172,6 +174,9 @@ func TestClusterWideRoles(t *testing.T) {
 	e := starter(t, RolesFile, "version: 1\ngroups:\n- name: platform\n  roles: { '*': admin }\n- name: auditors\n  roles: { '*': read, deploy: [write, worker] }\n")
 	platform, auditor := person("p", "platform"), person("q", "auditors")
 	for _, a := range Actions() {
+		if a.Name == AccessRequest {
+			continue // says nothing of what it asks for
+		}
 		if d := e.Decide(ask(platform, a.Name, "anything", "because")); !d.Allow {
 			t.Errorf("platform admin may not %s: %+v", a.Name, d)
 		}
@@ -302,9 +307,11 @@ func TestWhatPoliciesSee(t *testing.T) {
 	full := ask(who, "StartWorkflowExecution", "deploy", "a reason")
 	full.Resource = Resource{Namespace: "deploy", WorkflowID: "web-1", WorkflowType: "Deploy", RunID: "r1", TaskQueue: "q1", ScheduleID: "s1",
 		Signal: "go", Update: "up", Query: "state", Endpoint: "ep"}
-	full.Context.SourceIP, full.Context.Grant = netip.MustParseAddr("::ffff:10.1.2.3"), "g1"
+	full.Context = Context{Now: full.Context.Now, Reason: full.Context.Reason, SourceIP: netip.MustParseAddr("::ffff:10.1.2.3"), Granted: true, Grant: "g1", BreakGlass: true,
+		AMR: []string{"pwd", "mfa"}, Role: "write", Wanted: []string{"TerminateWorkflowExecution"}, Minutes: 90, Requester: "user:" + acme + "|00ubob"}
 	bare := ask(person("alice"), "StartWorkflowExecution", "deploy", "")
 	bare.Resource = Resource{Namespace: "deploy", WorkflowID: "web-1"}
+	bare.Context.Grant = "g1" // named, and not proven
 
 	for _, c := range []struct {
 		action    string
@@ -318,6 +325,16 @@ func TestWhatPoliciesSee(t *testing.T) {
 		{"StartWorkflowExecution", `context has acr && context.acr == "urn:okta:loa:2fa:any"`, true, false},
 		{"StartWorkflowExecution", `context has reason && context.reason == "a reason"`, true, false},
 		{"StartWorkflowExecution", `context has grant && context.grant == "g1"`, true, false},
+		{"StartWorkflowExecution", `context.granted`, true, false},
+		{"StartWorkflowExecution", `context.break_glass`, true, false},
+		{"StartWorkflowExecution", `context.amr.contains("mfa")`, true, false},
+		{"StartWorkflowExecution", `context.amr == ["mfa", "pwd"]`, true, false},
+		{"Access.Request", `context has role && context.role == "write"`, true, false},
+		{"Access.Request", `context has wanted && context.wanted.contains("TerminateWorkflowExecution")`, true, false},
+		{"Access.Request", `context has minutes && context.minutes == 90 && context.minutes <= 90`, true, false},
+		{"Access.Request", `context has requester && context.requester == "user:` + acme + `|00ubob"`, true, false},
+		{"Access.Request", `principal.name == "user:` + acme + `|00ualice" && context has requester && context.requester != principal.name`, true, false},
+		{"Access.Approve", `principal.approver.contains(resource.namespace)`, false, false},
 		{"StartWorkflowExecution", `context has source_ip && context.source_ip.isInRange(ip("10.0.0.0/8"))`, true, false},
 		{"StartWorkflowExecution", `context.client_id == "0oabailiwickcli00001"`, true, true},
 		{"StartWorkflowExecution", `context.scopes.contains("temporal")`, true, true},

@@ -97,7 +97,10 @@ func explainFinding(finding string) (text, fix, needle string) {
 }
 
 func actionNames() []string {
-	names := []string{string(Read), string(Operate), string(Work), string(Administer)}
+	var names []string
+	for _, access := range accesses {
+		names = append(names, string(access))
+	}
 	for _, a := range sortedActions() {
 		names = append(names, a.Name)
 	}

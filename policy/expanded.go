@@ -14,7 +14,7 @@ func (s *Set) Expanded() string {
 	fmt.Fprintf(&b, "// policy set %s\n//\n", s.digest)
 	b.WriteString("// " + RolesFile + ": who has which role where. principal.ROLE holds the namespaces, principal.everywhere the roles in all of them.\n")
 	lines := s.roles.expanded()
-	for _, role := range []Role{RoleRead, RoleWrite, RoleWorker, RoleAdmin} {
+	for _, role := range []Role{RoleRead, RoleWrite, RoleWorker, RoleApprover, RoleAdmin} {
 		fmt.Fprintf(&b, "//\n// principal.%s.contains(N) || principal.everywhere.contains(%q) when\n", role, role)
 		found := false
 		for _, l := range lines {

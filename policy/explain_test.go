@@ -52,12 +52,14 @@ func TestExplain(t *testing.T) {
 matched forbid fresh roles.cedar:8
   unless context has auth_age && context.auth_age < 900: false []
      context.auth_age < 900: false [context.auth_age is 7200]
+not met permit grants access.cedar:9
+  when context.granted: false [context.granted is false]
 not met permit open roles.cedar:2
   when principal in Group::"oncall" || context has grant && context.grant == "CHG-1": false []
      principal in Group::"oncall": false []
      context has grant && context.grant == "CHG-1": false []
        context has grant: false [context.grant is absent]
-several: log in again, and present the grant CHG-1 ()
+several: get a grant for it, and log in again ()
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -70,12 +72,15 @@ several: log in again, and present the grant CHG-1 ()
 matched forbid fresh roles.cedar:8
   unless context has auth_age && context.auth_age < 900: false []
      context.auth_age < 900: false [context.auth_age is 7200]
+not met permit grants access.cedar:9
+  when context.granted: false [context.granted is false]
 not met permit open roles.cedar:2
   when principal in Group::"oncall" || context has grant && context.grant == "CHG-1": true []
      principal in Group::"oncall": true []
   unless // a comment with { braces } context has reason && context.reason == "}": true []
      context has reason: true [context.reason is "}"]
      context.reason == "}": true [context.reason is "}"]
+several: get a grant for it, and log in again ()
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -85,7 +90,7 @@ not met permit open roles.cedar:2
 func TestExplainStarter(t *testing.T) {
 	e := starter(t)
 	x := e.Explain(ask(alice, "StartWorkflowExecution", "payments", ""))
-	if x.Decision.Code != CodeNoPermission || len(x.Remedies) != 1 || x.Remedies[0].Role != "write in payments" || x.Remedies[0].Text != "ask for the group temporal:payments:write" {
+	if x.Decision.Code != CodeNoPermission || len(x.Remedies) != 2 || x.Remedies[1].Kind != "grant" || x.Remedies[0].Role != "write in payments" || x.Remedies[0].Text != "ask for the group temporal:payments:write" {
 		t.Errorf("got %+v", x.Remedies)
 	}
 	if strings.Join(x.Holds, "; ") != "read in payments (group temporal:payments:read); write in deploy (group temporal:deploy:write)" {

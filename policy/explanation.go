@@ -55,7 +55,7 @@ type Condition struct {
 
 // Remedy is one thing that would have turned a denial into a permission.
 type Remedy struct {
-	Kind string `json:"kind"`           // "role", "group", "reason", "login", "acr", "grant", "scope", "agent", "time", or "several"
+	Kind string `json:"kind"`           // "role", "group", "reason", "login", "acr", "amr", "grant", "scope", "agent", "time", or "several"
 	Text string `json:"text"`           // what to do, such as "ask for the group temporal:payments:write"
 	Role string `json:"role,omitempty"` // "write in payments"
 }

@@ -36,7 +36,7 @@ func FuzzRoles(f *testing.F) {
 		}
 		h := m.resolve(&identity.Claims{Issuer: "i", Kind: identity.Client, ID: group, ClientID: group, Groups: []string{group}})
 		for role, names := range h.in {
-			if !strings.Contains("read write worker admin", string(role)) || role == "" {
+			if !strings.Contains("read write worker approver admin", string(role)) || role == "" {
 				t.Errorf("role %q", role)
 			}
 			for _, n := range names {

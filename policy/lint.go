@@ -124,7 +124,7 @@ func speaksOfCaller(tree *ast.Policy) bool {
 			if isVariable(n, "principal") {
 				found = true
 			}
-			if name, ok := isAttribute(n, "context"); ok && (name == "client_id" || name == "scopes" || name == "grant") {
+			if name, ok := isAttribute(n, "context"); ok && (name == "client_id" || name == "scopes" || name == "grant" || name == "granted") {
 				found = true
 			}
 			return true

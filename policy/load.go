@@ -13,9 +13,6 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
-// RequireReason is the obligation of a permit that holds only for a call that states a reason.
-const RequireReason = "require_reason"
-
 // rule is one Cedar policy with what its annotations say.
 type rule struct {
 	id         string
@@ -168,11 +165,9 @@ func (r *rule) annotate(text []byte) []Problem {
 				report("@reason", "@reason has no text that can be shown", "say in one sentence why, for the caller to read")
 			}
 		case "obligation":
-			r.obligation = value
-			if value != RequireReason {
-				report("@obligation", fmt.Sprintf("obligation %q is not known", value), fmt.Sprintf("the one that can be enforced is %q", RequireReason))
-			} else if r.forbids {
-				report("@obligation", "an obligation means nothing on a forbid", `put it on a permit, or forbid "unless { context has reason }"`)
+			r.obligation, r.obligations = value, terms(value)
+			if wrong, fix := r.wrongTerms(); wrong != "" {
+				report("@obligation", wrong, fix)
 			}
 		default:
 			if !slices.Contains(annotations, key) {
@@ -187,9 +182,6 @@ func (r *rule) annotate(text []byte) []Problem {
 	r.policies = []string{r.id}
 	if r.reason != "" {
 		r.reasons = []string{r.reason}
-	}
-	if r.obligation != "" {
-		r.obligations = []string{r.obligation}
 	}
 	if r.id == "" && len(problems) == 0 {
 		report("", "the policy has no @id", `begin it with @id("a-name"): decisions and the audit log name it`)

@@ -21,8 +21,8 @@ func TestSchemaIsTheTable(t *testing.T) {
 	}
 	resources := map[Scope]types.EntityType{ScopeCluster: typeCluster, ScopeNamespace: typeNamespace, ScopeWorkflow: typeWorkflow,
 		ScopeTaskQueue: typeTaskQueue, ScopeSchedule: typeSchedule}
-	if len(s.Actions) != len(Actions())+4 {
-		t.Errorf("the schema has %d actions, the table %d and four groups", len(s.Actions), len(Actions()))
+	if len(s.Actions) != len(Actions())+len(accesses) {
+		t.Errorf("the schema has %d actions, the table %d and five groups", len(s.Actions), len(Actions()))
 	}
 	for _, a := range Actions() {
 		got, ok := s.Actions[types.NewEntityUID(typeAction, types.String(a.Name))]
@@ -67,7 +67,7 @@ func TestLooksCoverTheSchema(t *testing.T) {
 			}
 		}
 	}
-	if looksAt("namespace") != 0 || len(seen) != 26 {
+	if looksAt("namespace") != 0 || len(seen) != 33 {
 		t.Errorf("%d bits", len(seen))
 	}
 }
@@ -92,6 +92,11 @@ func TestProblems(t *testing.T) {
 		{"annotation twice", "x.cedar", "@id(\"a\")\n@id(\"b\")\npermit (principal, action, resource);", "x.cedar:2: not Cedar: duplicate annotation: @id before \"(\", column 4"},
 		{"unknown annotation", "x.cedar", "@id(\"a\")\n@obligaton(\"require_reason\")\npermit (principal, action, resource);", "x.cedar:2: annotation @obligaton is not known (did you mean @obligation?"},
 		{"unknown obligation", "x.cedar", "@id(\"a\")\n@obligation(\"require_grant\")\npermit (principal, action, resource);", `x.cedar:2: obligation "require_grant" is not known`},
+		{"obligation without its number", "x.cedar", "@id(\"a\")\n@obligation(\"approvals\")\npermit (principal, action == Action::\"Access.Request\", resource);", `x.cedar:2: obligation "approvals" needs the form "approvals:2"`},
+		{"two obligations of which one is unknown", "x.cedar", "@id(\"a\")\n@obligation(\"require_reason, aprovals:2\")\npermit (principal, action == Action::\"Access.Request\", resource);", `did you mean approvals?`},
+		{"obligations that contradict", "x.cedar", "@id(\"a\")\n@obligation(\"auto_approve approvals:2\")\npermit (principal, action == Action::\"Access.Request\", resource);", `x.cedar:2: auto_approve and approvals contradict`},
+		{"approvals of a call", "x.cedar", "@id(\"a\")\n@obligation(\"approvals:2\")\npermit (principal, action, resource);", `x.cedar:2: obligations about approvals and time hold for access requests`},
+		{"empty obligation", "x.cedar", "@id(\"a\")\n@obligation(\" \")\npermit (principal, action, resource);", `x.cedar:2: an obligation with no term`},
 		{"obligation on forbid", "x.cedar", "@id(\"a\")\n@obligation(\"require_reason\")\nforbid (principal, action, resource);", "x.cedar:2: an obligation means nothing on a forbid"},
 		{"empty reason", "x.cedar", "@id(\"a\")\n@reason(\" \")\nforbid (principal, action, resource);", "x.cedar:2: @reason has no text"},
 		{"escape in reason", "x.cedar", "@id(\"a\")\n@reason(\"\\x1b[31m\")\nforbid (principal, action, resource);", "x.cedar:2: @reason has no text that can be shown"},

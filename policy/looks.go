@@ -7,7 +7,7 @@ import (
 
 // looks is a set of attributes, one bit each: what a policy looks at in the context and in a resource that differs by request. A
 // request is built with nothing else, because building Cedar records costs more than evaluating the policies that use them.
-type looks uint32
+type looks uint64
 
 const (
 	looksNow looks = 1 << iota
@@ -15,7 +15,10 @@ const (
 	looksAuthAge
 	looksACR
 	looksReason
+	looksAMR
+	looksGranted
 	looksGrant
+	looksBreakGlass
 	looksSourceIP
 	looksClientID
 	looksScopes
@@ -26,6 +29,10 @@ const (
 	looksEndpoint
 	looksActor
 	looksRequestDigest
+	looksRole
+	looksWanted
+	looksMinutes
+	looksRequester
 	looksID
 	looksRunID
 	looksType
@@ -60,8 +67,14 @@ func looksAt(name types.String) looks {
 		return looksACR
 	case "reason":
 		return looksReason
+	case "amr":
+		return looksAMR
+	case "granted":
+		return looksGranted
 	case "grant":
 		return looksGrant
+	case "break_glass":
+		return looksBreakGlass
 	case "source_ip":
 		return looksSourceIP
 	case "client_id":
@@ -82,6 +95,14 @@ func looksAt(name types.String) looks {
 		return looksActor
 	case "request_digest":
 		return looksRequestDigest
+	case "role":
+		return looksRole
+	case "wanted":
+		return looksWanted
+	case "minutes":
+		return looksMinutes
+	case "requester":
+		return looksRequester
 	case "id":
 		return looksID
 	case "run_id":

@@ -39,9 +39,20 @@ type Context struct {
 	Now      time.Time  // the gate's clock
 	SourceIP netip.Addr // zero when unknown
 	Reason   string     // what the caller said the call is for
-	Grant    string     // id of the grant presented, if any
 
 	RequestDigest string // SHA-256 (hex) of the request as received; empty for reads and task answers
+
+	// What the gate has proven of the caller beyond the access token. Naming a grant proves nothing: without Granted, policies see no Grant.
+	Granted    bool     // a live grant of the caller covers this action on this resource
+	Grant      string   // id of that grant
+	BreakGlass bool     // that grant was given without waiting for approval; of a request for access: it asks for one of that kind
+	AMR        []string // how the person authenticated (RFC 8176), from a verified ID token beside the access token, such as "mfa"
+
+	// What a request for access is about: for actions of the access level Delegate, empty for all others.
+	Role      string   // role asked for in the resource's namespace, such as "write"; or
+	Wanted    []string // names of the actions asked for, such as "TerminateWorkflowExecution"
+	Minutes   int      // how long it is asked for
+	Requester string   // who asks or asked, as identity.Claims.Principal names them: "user:ISSUER|ID"
 }
 
 // Request is one question to the engine.
@@ -72,7 +83,7 @@ type Decision struct {
 	Code         Code     `json:"code"`
 	Policies     []string `json:"policies,omitempty"`    // @id of the policies that determined it
 	Reasons      []string `json:"reasons,omitempty"`     // @reason of those policies, told to the caller
-	Obligations  []string `json:"obligations,omitempty"` // @obligation of the permits that matched, such as "require_reason"
+	Obligations  []string `json:"obligations,omitempty"` // @obligation of the permits that matched, one term each, such as "require_reason" (see ParseTerms)
 	Missing      string   `json:"missing,omitempty"`     // the permission that would have helped, such as "write in payments"
 	Hint         string   `json:"hint,omitempty"`        // what the caller can do about a denial, such as "ask for the group temporal:payments:write"
 	PolicyDigest string   `json:"policy_digest"`         // SHA-256 (hex) of the policy set that decided

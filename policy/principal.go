@@ -13,6 +13,7 @@ import (
 // principal is what the engine knows of one token's claims: built once per token and policy set.
 type principal struct {
 	claims   *identity.Claims
+	name     string // of the claims: "user:ISSUER|ID"
 	holdings holdings
 	uid      types.EntityUID
 
@@ -34,6 +35,7 @@ const (
 	bitRead roleBits = 1 << iota
 	bitWrite
 	bitWorker
+	bitApprover
 	bitAdmin
 )
 
@@ -45,6 +47,8 @@ func roleBit(r Role) roleBits {
 		return bitWrite
 	case RoleWorker:
 		return bitWorker
+	case RoleApprover:
+		return bitApprover
 	case RoleAdmin:
 		return bitAdmin
 	}
@@ -68,7 +72,7 @@ func invalidClaims(c *identity.Claims) string {
 }
 
 func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
-	p := &principal{claims: c, holdings: h, uid: types.NewEntityUID(typeUser, types.String(c.Issuer+"|"+c.ID))}
+	p := &principal{claims: c, name: c.Principal(), holdings: h, uid: types.NewEntityUID(typeUser, types.String(c.Issuer+"|"+c.ID))}
 	if c.Kind == identity.Client {
 		p.uid.Type = typeClient
 	}
@@ -133,6 +137,7 @@ func (p *principal) build() {
 	attributes := types.RecordMap{
 		"issuer": types.String(c.Issuer),
 		"id":     types.String(c.ID),
+		"name":   types.String(p.name),
 	}
 	for _, role := range leastFirst {
 		names := make([]types.Value, len(h.in[role]))

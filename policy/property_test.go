@@ -24,7 +24,7 @@ func (d dice) policy(id int, effect string) string {
 	ns, group, user := d.of("a", "b", "c"), d.of("g1", "g2", "g3"), d.of("u1", "u2")
 	principal := d.of("principal", "principal", `principal in Group::"`+group+`"`, `principal == User::"i|`+user+`"`, "principal is User", "principal is Client",
 		`principal is User in Group::"`+group+`"`, `principal == Group::"`+group+`"`, `principal in User::"i|`+user+`"`, `principal == Client::"i|`+user+`"`)
-	action := d.of("action", `action in Action::"`+d.of("read", "operate", "work", "administer")+`"`, `action == Action::"`+d.action()+`"`,
+	action := d.of("action", `action in Action::"`+d.of("read", "operate", "work", "administer", "delegate")+`"`, `action == Action::"`+d.action()+`"`,
 		`action in Action::"`+d.action()+`"`, `action == Action::"operate"`,
 		`action in [Action::"`+d.action()+`", Action::"`+d.of("read", "operate")+`", Action::"`+d.action()+`"]`)
 	resource := d.of("resource", "resource", `resource in Namespace::"`+ns+`"`, `resource == Namespace::"`+ns+`"`, `resource == Workflow::"`+ns+`/w1"`,
@@ -57,16 +57,23 @@ func (d dice) condition(ns, group string, depth int) string {
 		`resource == Workflow::"a/w1"`, `resource in [Namespace::"a", Workflow::"b/w2"]`, `context.auth_age >= 5`, `context.weekday < 6`, `context.weekday > 5`, `context has acr`,
 		`resource.namespace == Namespace::"a"`, `"T" == resource.type`, `principal.worker.contains(resource.namespace)`,
 		`principal == User::"i|u1"`, `context.client_id like "*c"`, `context.signal == "go"`, `action in [Action::"read", Action::"Admin"]`,
-		`context has nonsense`, `resource.run_id == "r1"`, `resource has workflow_id && resource.workflow_id != "w1"`, `principal.everywhere.contains("nonsense")`)
+		`context has nonsense`, `resource.run_id == "r1"`, `resource has workflow_id && resource.workflow_id != "w1"`, `principal.everywhere.contains("nonsense")`,
+		`context.granted`, `!context.granted`, `context.break_glass`, `context has granted && context.granted`, `context has grant`, `context.grant == "G"`, `context has break_glass`,
+		`context.amr.contains("mfa")`, `context.amr.containsAll(["mfa", "pwd"])`, `context has amr`, `context.amr.isEmpty()`,
+		`context has role && context.role == "write"`, `context.role == "admin"`, `["read", "write"].contains(context.role)`, `context.role like "w*"`,
+		`context has wanted && context.wanted.contains("X")`, `context.wanted.contains("X")`, `context has wanted && ["X", "Y"].containsAll(context.wanted)`,
+		`context has minutes && context.minutes <= 60`, `context.minutes > 60`, `context has requester && context.requester == principal.name`,
+		`context.requester == "user:i|u1"`, `principal.name == "user:i|u1"`, `principal.approver.contains(resource.namespace)`, `principal.everywhere.contains("approver")`,
+		`resource.id == ""`)
 }
 
 func (d dice) action() string {
-	return d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "PollWorkflowTaskQueue", "ListWorkflowExecutions", "GetSystemInfo", "UpdateNamespace", "Admin", "CreateSchedule")
+	return d.of("StartWorkflowExecution", "DescribeWorkflowExecution", "PollWorkflowTaskQueue", "ListWorkflowExecutions", "GetSystemInfo", "UpdateNamespace", "Admin", "CreateSchedule", "Access.Request", "Access.Approve")
 }
 
 func (d dice) request() Request {
 	claims := &identity.Claims{Issuer: "i", ID: d.of("u1", "u2"), Kind: identity.Kind(d.of("user", "user", "client")), ClientID: "c"}
-	for _, g := range []string{"g1", "g2", "g3", "temporal:a:write", "temporal:b:read", "temporal:a:admin", "everything"} {
+	for _, g := range []string{"g1", "g2", "g3", "temporal:a:write", "temporal:b:read", "temporal:a:admin", "temporal:b:approver", "everything"} {
 		if d.IntN(3) == 0 {
 			claims.Groups = append(claims.Groups, g)
 		}
@@ -85,6 +92,14 @@ func (d dice) request() Request {
 	}
 	if d.IntN(2) == 0 {
 		r.Context.SourceIP = netip.MustParseAddr(d.of("127.0.0.1", "::1", "10.0.0.1", "fe80::1%eth0"))
+	}
+	if d.IntN(2) == 0 {
+		r.Context.Granted, r.Context.Grant, r.Context.BreakGlass = d.IntN(2) == 0, d.of("", "G"), d.IntN(2) == 0
+		r.Context.AMR = [][]string{nil, {"pwd"}, {"pwd", "mfa"}, {"mfa", "mfa"}}[d.IntN(4)]
+	}
+	if d.IntN(2) == 0 {
+		r.Context.Role, r.Context.Minutes, r.Context.Requester = d.of("", "write", "admin"), []int{0, 60, 61, -1}[d.IntN(4)], d.of("", "user:i|u1", "user:i|u2")
+		r.Context.Wanted = [][]string{nil, {"X"}, {"X", "Z"}}[d.IntN(3)]
 	}
 	return r
 }
@@ -215,7 +230,7 @@ func TestRolesStayInTheirNamespace(t *testing.T) {
 	actions := Actions()
 	for range 3000 {
 		in, other := d.of("a", "a.b", "payments", "x-y"), d.of("b", "ab", "payment", "payments2", "a-b", "")
-		who := person("x", "temporal:"+in+":"+d.of("read", "write", "worker", "admin"))
+		who := person("x", "temporal:"+in+":"+d.of("read", "write", "worker", "approver", "admin"))
 		action := actions[d.IntN(len(actions))].Name
 		got, base := e.Decide(ask(who, action, other, "r")), e.Decide(ask(nobody, action, other, "r"))
 		if got.Allow != base.Allow {
@@ -232,6 +247,9 @@ func TestMissingIsEnough(t *testing.T) {
 	for range 2000 {
 		who := person("x", "temporal:"+d.of("a", "payments")+":"+d.of("read", "write", "worker"))
 		req := ask(who, actions[d.IntN(len(actions))].Name, d.of("a", "payments", "deploy"), "r")
+		if req.Action == AccessRequest {
+			continue // open to whoever has any role, and to no role in particular
+		}
 		got := e.Decide(req)
 		if got.Code != CodeNoPermission {
 			continue
@@ -346,13 +364,13 @@ func TestSupposedRoles(t *testing.T) {
 	changed := 0
 	for range 150 {
 		_, texts := d.set(t, 1+d.IntN(20))
-		role := d.of("read", "write", "worker", "admin")
+		role := d.of("read", "write", "worker", "approver", "admin")
 		texts = append(texts, fmt.Sprintf("@id(\"by-role\") permit (principal, action, resource) when { principal.%s.contains(resource.namespace) || principal.everywhere.contains(%q) };\n", role, role))
 		s := unchecked(t, texts)
 		for range 20 {
 			req := d.request()
 			req.Principal.ClientID, req.Principal.ID = "u1", "u1" // a client of that id is confined to a task queue
-			p, grant := s.principal(req.Principal), roleGrant{d.of(everyNamespace, req.Resource.Namespace), Role(d.of("read", "write", "worker", "admin"))}
+			p, grant := s.principal(req.Principal), roleGrant{d.of(everyNamespace, req.Resource.Namespace), Role(d.of("read", "write", "worker", "approver", "admin"))}
 			if grant.namespace == "" || s.index.methods[req.Action].Scope == ScopeCluster {
 				grant.namespace = everyNamespace
 			}

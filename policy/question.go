@@ -103,7 +103,9 @@ func (s *Set) prepare(q *question, a *actionInfo, p *principal, req *Request) {
 	if a.Scope != ScopeCluster {
 		q.here, q.queues = p.in[resource.Namespace], p.holdings.queues[resource.Namespace]
 	}
-	if resource.Unresolved || a.existing && resource.WorkflowType == "" {
+	// A request for access to a whole namespace is about no run. One that names a workflow is about a run, which has a type.
+	existing := a.existing && (a.Access != Delegate || resource.WorkflowID != "")
+	if resource.Unresolved || existing && resource.WorkflowType == "" {
 		q.unknown = unknownOf(a, resource)
 		q.nameless = resource.Unresolved && q.id == "" && a.Scope != ScopeNamespace && a.Scope != ScopeCluster
 	}

@@ -144,8 +144,15 @@ func quickTest(n ast.IsNode) test {
 			}
 		}
 	case ast.NodeTypeAccess:
-		if isVariable(n.Arg, "context") && n.Value == "agent" {
-			return func(q *question) truth { return said(q.p.agent) }
+		if isVariable(n.Arg, "context") {
+			switch n.Value {
+			case "agent":
+				return func(q *question) truth { return said(q.p.agent) }
+			case "granted":
+				return func(q *question) truth { return said(q.context.Granted) }
+			case "break_glass":
+				return func(q *question) truth { return said(q.context.BreakGlass) }
+			}
 		}
 	case ast.NodeTypeHas:
 		return quickHas(n)
@@ -158,13 +165,13 @@ func quickTest(n ast.IsNode) test {
 			return not(t)
 		}
 	case ast.NodeTypeLessThan:
-		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age < limit })
+		return quickNumber(n.Left, n.Right, func(n, limit int64) bool { return n < limit })
 	case ast.NodeTypeLessThanOrEqual:
-		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age <= limit })
+		return quickNumber(n.Left, n.Right, func(n, limit int64) bool { return n <= limit })
 	case ast.NodeTypeGreaterThan:
-		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age > limit })
+		return quickNumber(n.Left, n.Right, func(n, limit int64) bool { return n > limit })
 	case ast.NodeTypeGreaterThanOrEqual:
-		return quickAge(n.Left, n.Right, func(age, limit int64) bool { return age >= limit })
+		return quickNumber(n.Left, n.Right, func(n, limit int64) bool { return n >= limit })
 	case ast.NodeTypeLike:
 		if get := textOf(n.Arg); get != nil {
 			pattern := n.Value
@@ -227,10 +234,10 @@ func literalText(n ast.IsNode) (string, bool) {
 	return string(s), ok
 }
 
-// quickAge compares context.auth_age or context.weekday with a number.
-func quickAge(left, right ast.IsNode, holds func(age, limit int64) bool) test {
+// quickNumber compares context.auth_age, context.weekday or context.minutes with a number.
+func quickNumber(left, right ast.IsNode, holds func(n, limit int64) bool) test {
 	name, ok := isAttribute(left, "context")
-	if !ok || name != "auth_age" && name != "weekday" {
+	if !ok || name != "auth_age" && name != "weekday" && name != "minutes" {
 		return nil
 	}
 	v, ok := right.(ast.NodeValue)
@@ -241,8 +248,16 @@ func quickAge(left, right ast.IsNode, holds func(age, limit int64) bool) test {
 	if !ok {
 		return nil
 	}
-	if name == "weekday" {
+	switch name {
+	case "weekday":
 		return func(q *question) truth { return said(holds(weekday(q.context.Now), int64(limit))) }
+	case "minutes":
+		return func(q *question) truth {
+			if q.context.Minutes <= 0 {
+				return fail
+			}
+			return said(holds(int64(q.context.Minutes), int64(limit)))
+		}
 	}
 	return func(q *question) truth {
 		age, ok := q.authAge()

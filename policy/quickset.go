@@ -43,8 +43,20 @@ func quickContains(n ast.NodeTypeContains) test {
 	if !ok {
 		return nil
 	}
-	if name, ok := isAttribute(n.Left, "context"); ok && name == "scopes" {
-		return func(q *question) truth { return said(slices.Contains(q.p.claims.Scopes, text)) }
+	if name, ok := isAttribute(n.Left, "context"); ok {
+		switch name {
+		case "scopes":
+			return func(q *question) truth { return said(slices.Contains(q.p.claims.Scopes, text)) }
+		case "amr":
+			return func(q *question) truth { return said(slices.Contains(q.context.AMR, text)) }
+		case "wanted":
+			return func(q *question) truth {
+				if len(q.context.Wanted) == 0 {
+					return fail
+				}
+				return said(slices.Contains(q.context.Wanted, text))
+			}
+		}
 	}
 	if name, ok := isAttribute(n.Left, "resource"); ok && name == "search_attributes" {
 		return func(q *question) truth {
@@ -84,8 +96,12 @@ func quickHas(n ast.NodeTypeHas) test {
 	switch {
 	case isVariable(n.Arg, "context"):
 		switch n.Value {
-		case "now", "weekday", "client_id", "scopes", "agent":
+		case "now", "weekday", "client_id", "scopes", "agent", "amr", "granted", "break_glass":
 			return always
+		case "wanted":
+			return func(q *question) truth { return said(len(q.context.Wanted) > 0) }
+		case "minutes":
+			return func(q *question) truth { return said(q.context.Minutes > 0) }
 		case "auth_age":
 			return func(q *question) truth { _, ok := q.authAge(); return said(ok) }
 		case "source_ip":

@@ -26,6 +26,8 @@ func textOf(n ast.IsNode) text {
 		return resourceText(a.Value)
 	case isVariable(a.Arg, "principal") && a.Value == "id":
 		return func(q *question) (string, bool) { return q.p.claims.ID, true }
+	case isVariable(a.Arg, "principal") && a.Value == "name":
+		return func(q *question) (string, bool) { return q.p.name, true }
 	case isVariable(a.Arg, "principal") && a.Value == "issuer":
 		return func(q *question) (string, bool) { return q.p.claims.Issuer, true }
 	}
@@ -41,7 +43,11 @@ func contextText(name types.String) text {
 	case "reason":
 		return func(q *question) (string, bool) { return some(strings.TrimSpace(q.context.Reason)) }
 	case "grant":
-		return func(q *question) (string, bool) { return some(q.context.Grant) }
+		return func(q *question) (string, bool) { return some(q.context.provenGrant()) }
+	case "role":
+		return func(q *question) (string, bool) { return some(q.context.Role) }
+	case "requester":
+		return func(q *question) (string, bool) { return some(q.context.Requester) }
 	case "signal":
 		return func(q *question) (string, bool) { return some(q.resource.Signal) }
 	case "update":

@@ -39,16 +39,17 @@ func (s *Set) remedies(req *Request) []Remedy {
 	if len(works) > 0 {
 		return works
 	}
-	// Together: everything that does not change who the caller is, then one role. What proves needless is taken out again.
+	// Together: everything that does not change what the caller may, then one role, grant or group. What proves needless is taken out again.
+	widens := func(c change) bool { return c.Kind == "role" || c.Kind == "group" || c.Kind == "grant" }
 	var all []change
 	for _, c := range changes {
-		if c.Kind != "role" && c.Kind != "group" && c.Kind != "time" && !slices.ContainsFunc(all, func(o change) bool { return o.Kind == c.Kind }) {
+		if !widens(c) && c.Kind != "time" && !slices.ContainsFunc(all, func(o change) bool { return o.Kind == c.Kind }) {
 			all = append(all, c)
 		}
 	}
 	for _, c := range append([]change{{}}, changes...) {
 		tried := slices.Clone(all)
-		if c.Kind == "role" || c.Kind == "group" {
+		if widens(c) {
 			tried = append([]change{c}, all...)
 		} else if c.Kind != "" {
 			continue
@@ -130,13 +131,25 @@ func (s *Set) changes(req *Request) []change {
 	for _, acr := range said["acr"] {
 		add("acr", "log in with "+acr, "", func(r *Request, _ *holdings) { r.Principal.ACR, r.Principal.AuthTime = acr, r.Context.Now })
 	}
-	grant := func(id, text string) {
-		add("grant", text, "", func(r *Request, _ *holdings) { r.Context.Grant = id })
+	for _, factor := range said["amr"] {
+		add("amr", "log in with the factor "+factor, "", func(r *Request, _ *holdings) {
+			r.Context.AMR, r.Principal.AuthTime = append(slices.Clone(r.Context.AMR), factor), r.Context.Now
+		})
 	}
-	for _, id := range said["grant"] {
-		grant(id, "present the grant "+id)
+	if action.Access != Delegate {
+		grant := func(id, text string, breakGlass bool) {
+			add("grant", text, "", func(r *Request, _ *holdings) {
+				r.Context.Grant, r.Context.Granted, r.Context.BreakGlass = id, true, breakGlass
+			})
+		}
+		grant("any", "get a grant for it", false)
+		if (action.confinedWants.any|action.confinedWants.in[req.Resource.Namespace])&looksBreakGlass != 0 {
+			grant("any", "get a break-glass grant for it", true)
+		}
+		for _, id := range said["grant"] {
+			grant(id, "get the grant "+id, false)
+		}
 	}
-	grant("any", "present a grant")
 	for _, scope := range said["scopes"] {
 		add("scope", "get a token with the scope "+scope, "", func(r *Request, _ *holdings) {
 			r.Principal.Scopes = append(slices.Clone(r.Principal.Scopes), scope)

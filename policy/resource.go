@@ -128,11 +128,7 @@ func (e *entities) build() types.Entity {
 		attributes["queue"] = types.NewEntityUID(typeTaskQueue, types.String(r.Namespace+"/"+r.TaskQueue))
 	}
 	if e.looks&looksSearchAttributes != 0 {
-		named := make([]types.Value, len(r.SearchAttributes))
-		for i, a := range r.SearchAttributes {
-			named[i] = types.String(a)
-		}
-		attributes["search_attributes"] = types.NewSet(named...)
+		attributes["search_attributes"] = textSet(r.SearchAttributes)
 	}
 	add(looksCron, "cron", r.Cron, false)
 	add(looksVersioning, "versioning", r.Versioning, false)
@@ -192,7 +188,24 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 	}
 	text(looksACR, "acr", p.claims.ACR)
 	text(looksReason, "reason", strings.TrimSpace(c.Reason))
-	text(looksGrant, "grant", c.Grant)
+	if seen&looksAMR != 0 {
+		attributes["amr"] = textSet(c.AMR)
+	}
+	if seen&looksGranted != 0 {
+		attributes["granted"] = types.Boolean(c.Granted)
+	}
+	if seen&looksBreakGlass != 0 {
+		attributes["break_glass"] = types.Boolean(c.BreakGlass)
+	}
+	if seen&looksWanted != 0 && len(c.Wanted) > 0 {
+		attributes["wanted"] = textSet(c.Wanted)
+	}
+	if seen&looksMinutes != 0 && c.Minutes > 0 {
+		attributes["minutes"] = types.Long(c.Minutes)
+	}
+	text(looksGrant, "grant", c.provenGrant())
+	text(looksRole, "role", c.Role)
+	text(looksRequester, "requester", c.Requester)
 	text(looksSignal, "signal", r.Signal)
 	text(looksUpdate, "update", r.Update)
 	text(looksQuery, "query", r.Query)
@@ -200,6 +213,22 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 	text(looksActor, "actor", currentActor(p.claims))
 	text(looksRequestDigest, "request_digest", c.RequestDigest)
 	return types.NewRecord(attributes)
+}
+
+func textSet(texts []string) types.Set {
+	values := make([]types.Value, len(texts))
+	for i, text := range texts {
+		values[i] = types.String(text)
+	}
+	return types.NewSet(values...)
+}
+
+// provenGrant is the grant that policies see: a caller may name any.
+func (c *Context) provenGrant() string {
+	if !c.Granted {
+		return ""
+	}
+	return c.Grant
 }
 
 // currentActor is the outermost actor of the delegation chain, or "" when the principal acts itself. RFC 8693 section 4.1: nested actors

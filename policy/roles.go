@@ -12,14 +12,15 @@ import (
 type Role string
 
 const (
-	RoleRead   Role = "read"
-	RoleWrite  Role = "write"
-	RoleWorker Role = "worker"
-	RoleAdmin  Role = "admin"
+	RoleRead     Role = "read"
+	RoleWrite    Role = "write"
+	RoleWorker   Role = "worker"
+	RoleApprover Role = "approver" // decides others' requests for access, and no more
+	RoleAdmin    Role = "admin"
 )
 
 // leastFirst orders the roles by how much they open: the first that would allow an action is the one to ask for.
-var leastFirst = []Role{RoleRead, RoleWorker, RoleWrite, RoleAdmin}
+var leastFirst = []Role{RoleRead, RoleWorker, RoleWrite, RoleApprover, RoleAdmin}
 
 // everyNamespace is how roles.yaml writes "in all namespaces".
 const everyNamespace = "*"

@@ -152,8 +152,8 @@ func (r *rolesReader) role(n *yaml.Node) Role {
 	if value == "" || slices.Contains(leastFirst, Role(value)) {
 		return Role(value)
 	}
-	names := []string{"read", "write", "worker", "admin"}
-	fix := "roles are read, write, worker and admin"
+	names := []string{"read", "write", "worker", "approver", "admin"}
+	fix := "roles are read, write, worker, approver and admin"
 	if guess := nearest(value, names); guess != "" {
 		fix = fmt.Sprintf("did you mean %q? %s", guess, fix)
 	}

@@ -12,7 +12,7 @@ import (
 //go:embed starter
 var starterFiles embed.FS
 
-// WriteStarter makes the directory if needed and writes roles.yaml, roles.cedar and guardrails.cedar into it where they are absent.
+// WriteStarter makes the directory if needed and writes roles.yaml, roles.cedar, access.cedar and guardrails.cedar into it where they are absent.
 // A file that exists is left as it is. Each file appears whole or not at all.
 func WriteStarter(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -16,7 +16,7 @@ func TestStarterLoads(t *testing.T) {
 	if err != nil || !report.OK() {
 		t.Fatalf("%v %v", err, report.Problems)
 	}
-	if got := strings.Join(report.Files, " "); got != "guardrails.cedar roles.cedar roles.yaml" {
+	if got := strings.Join(report.Files, " "); got != "access.cedar guardrails.cedar roles.cedar roles.yaml" {
 		t.Errorf("files: %s", got)
 	}
 	e, err := Open(dir, Options{})
@@ -29,6 +29,27 @@ func TestStarterLoads(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(dir, ".*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// What the starter set says about access, as a table; no policy of access.cedar goes without a case.
+func TestStarterAccess(t *testing.T) {
+	s := starter(t).current.Load()
+	cases, err := LoadCases("testdata/access.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decided := map[string]bool{}
+	for i, r := range s.Test(cases).Results {
+		if !r.OK {
+			t.Errorf("%s:%d: %s: want %s, got %s (%s)", r.File, r.Line, r.Name, r.Want, r.Got, r.Why)
+		}
+		decided[cases[i].Policy] = true
+	}
+	for _, r := range s.inOrder() {
+		if r.file == "access.cedar" && !decided[r.id] {
+			t.Errorf("no case is decided by %s", r.id)
+		}
 	}
 }
 

@@ -56,7 +56,10 @@ func (c *typechecker) validator(tree *ast.Policy) *validate.Validator {
 		scope  Scope
 	}
 	chosen := map[kind]bool{}
-	keep := []string{string(Read), string(Operate), string(Work), string(Administer)}
+	var keep []string
+	for _, access := range accesses {
+		keep = append(keep, string(access))
+	}
 	for _, uid := range uids {
 		if !slices.Contains(keep, string(uid.ID)) {
 			keep = append(keep, string(uid.ID))

@@ -47,17 +47,20 @@ func (s *Set) WhoCan(q Question) []Grantee {
 	}
 	var found []Grantee
 	everyone := s.grant(action, q, suspect{Grantee: Grantee{Kind: "everyone"}, claims: identity.Claims{Kind: identity.User}})
-	if everyone != nil {
-		found = append(found, *everyone)
-	}
 	for _, one := range s.suspects(action, q.Resource.Namespace) {
 		g := s.grant(action, q, one)
 		// Who may do it as everyone may is no news.
-		if g != nil && (everyone == nil || !slices.Equal(g.Policies, everyone.Policies) || !slices.Equal(g.Conditions, everyone.Conditions)) {
+		if g != nil && (everyone == nil || !slices.Equal(g.Policies, everyone.Policies)) {
 			found = append(found, *g)
 		}
 	}
-	return found
+	switch {
+	case everyone == nil:
+		return found
+	case len(everyone.Conditions) == 0:
+		return append([]Grantee{*everyone}, found...)
+	}
+	return append(found, *everyone) // such as whoever holds a grant
 }
 
 // suspect is someone to ask about.
@@ -182,8 +185,8 @@ func (s *Set) grant(a *actionInfo, ask Question, who suspect) *Grantee {
 	}
 	for _, r := range opens {
 		g.Policies = append(g.Policies, r.id)
-		if r.obligation == RequireReason {
-			must = append(must, "states a reason")
+		for _, o := range r.obligations {
+			must = append(must, termWords(o))
 		}
 	}
 	slices.Sort(g.Policies)
@@ -194,7 +197,8 @@ func (s *Set) grant(a *actionInfo, ask Question, who suspect) *Grantee {
 
 // unsaid are the circumstances that a question about someone leaves open.
 func (q *question) unsaid(now time.Time) looks {
-	open := looksReason | looksGrant | looksSourceIP | looksACR | looksScopes
+	open := looksReason | looksGranted | looksGrant | looksBreakGlass | looksSourceIP | looksACR | looksAMR | looksScopes |
+		looksRole | looksWanted | looksMinutes | looksRequester
 	if now.IsZero() {
 		open |= looksNow | looksWeekday
 	}

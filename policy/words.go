@@ -82,15 +82,20 @@ func (q *question) words(env eval.Env, n ast.IsNode, want truth) string {
 func leafWords(n ast.IsNode, want truth) string {
 	switch n := n.(type) {
 	case ast.NodeTypeAccess:
-		if name, _ := isAttribute(n, "context"); name == "agent" {
+		switch name, _ := isAttribute(n, "context"); name {
+		case "agent":
 			return phrase("acts through an AI agent", "does not act through an AI agent", want)
+		case "granted":
+			return phrase("holds a grant for it", "holds no grant for it", want)
+		case "break_glass":
+			return phrase("it is break-glass access", "it is no break-glass access", want)
 		}
 	case ast.NodeTypeHas:
 		switch {
 		case isVariable(n.Arg, "context") && n.Value == "reason":
 			return phrase("states a reason", "states no reason", want)
 		case isVariable(n.Arg, "context") && n.Value == "grant":
-			return phrase("presents a grant", "presents no grant", want)
+			return phrase("holds a grant for it", "holds no grant for it", want)
 		case isVariable(n.Arg, "context") && n.Value == "auth_age":
 			return phrase("the token says when they logged in", "the token does not say when they logged in", want)
 		case isVariable(n.Arg, "resource") && n.Value == "cron":
@@ -115,19 +120,67 @@ func leafWords(n ast.IsNode, want truth) string {
 			return phrase(text[0], text[1], want)
 		}
 	case ast.NodeTypeContains:
+		if name, _ := isAttribute(n.Right, "context"); name != "" {
+			if list, ok := n.Left.(ast.NodeTypeSet); ok && contextThings[name] != "" {
+				text := contextThings[name] + " one of " + strings.Join(textsIn(list), ", ")
+				return phrase(text, "not: "+text, want)
+			}
+		}
 		if text, ok := literalText(n.Right); ok {
 			if name, _ := isAttribute(n.Left, "resource"); name == "search_attributes" {
 				return phrase("the workflow has the search attribute "+text, "the workflow has not the search attribute "+text, want)
 			}
 			if name, _ := isAttribute(n.Left, "context"); name == "scopes" {
 				return phrase("the token has the scope "+text, "the token has not the scope "+text, want)
+			} else if name == "amr" {
+				return phrase("logged in with the factor "+text, "logged in without the factor "+text, want)
 			}
 		}
 	}
 	return phrase(cedarText(n), "not ("+cedarText(n)+")", want)
 }
 
+// contextThings are the texts of a context, as a verb of the caller.
+var contextThings = map[types.String]string{"acr": "logged in with", "grant": "holds the grant", "client_id": "acts through the application", "reason": "states the reason",
+	"signal": "sends the signal", "update": "sends the update", "query": "sends the query", "endpoint": "uses the endpoint", "actor": "is acted for by",
+	"request_digest": "sends the request with the digest", "role": "the role asked for is", "requester": "the requester is"}
+
+func textsIn(list ast.NodeTypeSet) []string {
+	var texts []string
+	for _, element := range list.Elements {
+		if text, ok := literalText(element); ok {
+			texts = append(texts, text)
+		} else {
+			texts = append(texts, cedarText(element))
+		}
+	}
+	return texts
+}
+
+// termWords says an obligation in words.
+func termWords(term string) string {
+	switch name, value, _ := strings.Cut(term, ":"); name {
+	case RequireReason:
+		return "states a reason"
+	case "approvals":
+		if value == "1" {
+			return "one approver agrees"
+		}
+		return value + " approvers agree"
+	case "auto_approve":
+		return "nobody need approve"
+	case "max_minutes":
+		return "for at most " + value + " minutes"
+	}
+	return term
+}
+
 func equalsWords(n ast.BinaryNode) ([2]string, bool) {
+	if one, ok := isAttribute(n.Left, "context"); ok && one == "requester" {
+		if other, ok := isAttribute(n.Right, "principal"); ok && other == "name" {
+			return [2]string{"is who asks", "is not who asks"}, true
+		}
+	}
 	text, ok := literalText(n.Right)
 	if !ok {
 		return [2]string{}, false
@@ -137,8 +190,7 @@ func equalsWords(n ast.BinaryNode) ([2]string, bool) {
 		return [2]string{thing + " is " + text, thing + " is not " + text}, thing != ""
 	}
 	if name, ok := isAttribute(n.Left, "context"); ok {
-		thing := map[types.String]string{"acr": "logged in with", "grant": "presents the grant", "client_id": "acts through the application", "reason": "states the reason",
-			"signal": "sends the signal", "update": "sends the update", "query": "sends the query", "endpoint": "uses the endpoint", "actor": "is acted for by", "request_digest": "sends the request with the digest"}[name]
+		thing := contextThings[name]
 		return [2]string{thing + " " + text, "not: " + thing + " " + text}, thing != ""
 	}
 	return [2]string{}, false

@@ -43,7 +43,10 @@ func Ask(e audit.Entry) (q Question, why string) {
 	if !byPolicy(e.Decision.Code) {
 		return q, SkipGate
 	}
-	at := policy.Context{Now: e.Time, Reason: e.Reason, Grant: e.Grant, RequestDigest: e.RequestDigest}
+	at := policy.Context{Now: e.Time, Reason: e.Reason, Grant: e.Grant, Granted: e.Granted, BreakGlass: e.BreakGlass, AMR: e.Actor.AMR, RequestDigest: e.RequestDigest}
+	if e.Access == string(policy.Delegate) {
+		at.FromDetail(e.Detail)
+	}
 	if ip, err := netip.ParseAddr(e.Source); err == nil {
 		at.SourceIP = ip
 	}

@@ -39,7 +39,7 @@ const guards = `
 @id("no-agent") forbid (principal, action == Action::"SignalWorkflowExecution", resource) when { context.agent };
 @id("contractors") forbid (principal in Group::"contractors", action in Action::"operate", resource);
 @id("frank") forbid (principal, action == Action::"UpdateWorkflowExecution", resource) when { principal.id == "00utestfrank" };
-@id("granted") forbid (principal, action == Action::"TerminateWorkflowExecution", resource) unless { context has grant && context has reason };
+@id("granted") forbid (principal, action == Action::"TerminateWorkflowExecution", resource) unless { context has reason };
 @id("no-cron") forbid (principal, action == Action::"StartWorkflowExecution", resource) when { resource has cron };
 `
 
