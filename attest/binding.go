@@ -30,7 +30,7 @@ type Run struct {
 // carried here from the run's parent or root. The error is a *Error with CodeBinding always.
 //
 // The run itself: namespace and workflow id are equal, so is the type (except in a run continued from another, since continue-as-new
-// may change the type), and the run id is unbound or one of the chain's. A schedule binds the base workflow id, to which Temporal
+// may change the type), the run id is unbound or one of the chain's, and so are first run and parent if bound. A schedule binds the base workflow id, to which Temporal
 // adds the time, and the schedule id. Parent and root: namespace, workflow id and run id only; a child does not know their type.
 func (v Verified) CheckRun(r Run) error {
 	b := v.statement.Binding
@@ -59,6 +59,10 @@ func (v Verified) checkOwn(r Run) error {
 	if b.WorkflowType != r.WorkflowType && r.ContinuedRunID == "" {
 		return refuse(CodeBinding, fmt.Sprintf("about a workflow of type %q, not %q", b.WorkflowType, r.WorkflowType))
 	}
+	if parent := r.parentNamespace(); b.ParentWorkflowID != "" && (b.ParentWorkflowID != r.ParentWorkflowID ||
+		(b.ParentNamespace != "" && b.ParentNamespace != parent) || (b.ParentNamespace == "" && b.Namespace != parent) || !boundTo(b.ParentRunID, r.ParentRunID)) {
+		return refuse(CodeBinding, fmt.Sprintf("about a child of workflow %q, but the run's parent is %q", b.ParentWorkflowID, r.ParentWorkflowID))
+	}
 	if v.statement.Edge == EdgeSchedule && b.ScheduleID != r.ScheduleID {
 		return refuse(CodeBinding, fmt.Sprintf("about schedule %q, but the run was started by schedule %q", b.ScheduleID, r.ScheduleID))
 	}
@@ -77,7 +81,17 @@ func (v Verified) checkTarget(r Run) error {
 	if !boundTo(b.RunID, r.RunID, r.FirstRunID, r.ContinuedRunID, r.OriginalRunID) {
 		return refuse(CodeBinding, fmt.Sprintf("about run %q, not %q", b.RunID, r.RunID))
 	}
+	if !boundTo(b.FirstRunID, r.FirstRunID) {
+		return refuse(CodeBinding, fmt.Sprintf("about the runs that began with %q, not with %q", b.FirstRunID, r.FirstRunID))
+	}
 	return nil
+}
+
+func (r Run) parentNamespace() string {
+	if r.ParentNamespace == "" {
+		return r.Namespace
+	}
+	return r.ParentNamespace
 }
 
 // matchesAncestor reports whether the statement was carried from the run's parent or root. A run without a parent has no ancestors,
@@ -87,10 +101,7 @@ func (v Verified) matchesAncestor(r Run) bool {
 		return false
 	}
 	b := v.statement.Binding
-	parentNamespace := r.ParentNamespace
-	if parentNamespace == "" {
-		parentNamespace = r.Namespace
-	}
+	parentNamespace := r.parentNamespace()
 	if b.Namespace == parentNamespace && v.namesWorkflow(r.ParentWorkflowID) && boundTo(b.RunID, r.ParentRunID) {
 		return true
 	}
@@ -121,6 +132,21 @@ func (v Verified) CheckCall(e Edge, r Run, name string) error {
 	}
 	if s.Binding.WorkflowType != "" && s.Binding.WorkflowType != r.WorkflowType && r.ContinuedRunID == "" {
 		return refuse(CodeBinding, fmt.Sprintf("about a workflow of type %q, not %q", s.Binding.WorkflowType, r.WorkflowType))
+	}
+	return nil
+}
+
+// CheckActivity reports whether the statement is about the start of this activity, which belongs to no workflow. The error is a *Error with
+// CodeBinding always.
+func (v Verified) CheckActivity(namespace, activityID, activityType string) error {
+	b := v.statement.Binding
+	switch {
+	case v.statement.Edge != EdgeActivity:
+		return refuse(CodeBinding, fmt.Sprintf("a %q attestation says nothing about an activity without a workflow", v.statement.Edge))
+	case b.Namespace != namespace || b.ActivityID != activityID:
+		return refuse(CodeBinding, fmt.Sprintf("about activity %q in namespace %q, not %q in %q", b.ActivityID, b.Namespace, activityID, namespace))
+	case b.Name != activityType:
+		return refuse(CodeBinding, fmt.Sprintf("about an activity of type %q, not %q", b.Name, activityType))
 	}
 	return nil
 }

@@ -25,6 +25,10 @@ func TestCheckRun(t *testing.T) {
 	with := func(r attest.Run, change func(*attest.Run)) attest.Run { change(&r); return r }
 	bind := func(b attest.Binding, change func(*attest.Binding)) attest.Binding { change(&b); return b }
 
+	childOf := func(id, run, namespace string) attest.Binding {
+		return attest.Binding{Namespace: "deploy", WorkflowID: "smoke", WorkflowType: "smoke-test", ParentWorkflowID: id, ParentRunID: run, ParentNamespace: namespace}
+	}
+
 	for _, c := range []struct {
 		name string
 		edge attest.Edge
@@ -50,6 +54,15 @@ func TestCheckRun(t *testing.T) {
 		{"an update's", attest.EdgeUpdate, bind(start, func(b *attest.Binding) { b.Name = "set-traffic" }), run, false},
 		{"a query's", attest.EdgeQuery, bind(start, func(b *attest.Binding) { b.Name = "status" }), run, false},
 		{"unknown run", attest.EdgeStart, start, attest.Run{}, false},
+		{"first run", attest.EdgeStart, bind(start, func(b *attest.Binding) { b.FirstRunID = "r1" }), run, true},
+		{"another first run", attest.EdgeStart, bind(start, func(b *attest.Binding) { b.FirstRunID = "r0" }), run, false},
+		{"first run, but this run's is not known", attest.EdgeStart, bind(start, func(b *attest.Binding) { b.FirstRunID = "r1" }), with(run, func(r *attest.Run) { r.FirstRunID = "" }), false},
+		{"parent bound, run has none", attest.EdgeStart, bind(start, func(b *attest.Binding) { b.ParentWorkflowID = "d-0" }), run, false},
+		{"bound to its parent", attest.EdgeStart, childOf("d-1", "r1", ""), child, true},
+		{"bound to its parent by namespace", attest.EdgeStart, childOf("d-1", "", "deploy"), child, true},
+		{"bound to another parent", attest.EdgeStart, childOf("d-2", "", ""), child, false},
+		{"bound to another run of its parent", attest.EdgeStart, childOf("d-1", "r0", ""), child, false},
+		{"bound to a parent in another namespace", attest.EdgeStart, childOf("d-1", "r1", "payments"), child, false},
 
 		{"carried to a child", attest.EdgeStart, start, child, true},
 		{"carried to a grandchild", attest.EdgeStart, start, grandchild, true},
@@ -142,4 +155,18 @@ func TestCheckCall(t *testing.T) {
 	if err := bound(t, attest.EdgeStart, typed).CheckRun(run); err != nil {
 		t.Errorf("signal-with-start does not count as the start: %v", err)
 	}
+}
+
+func TestCheckActivity(t *testing.T) {
+	v := bound(t, attest.EdgeActivity, attest.Binding{Namespace: "deploy", ActivityID: "a-1", Name: "push", TaskQueue: "deploy"})
+	if err := v.CheckActivity("deploy", "a-1", "push"); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range [][3]string{{"payments", "a-1", "push"}, {"deploy", "a-2", "push"}, {"deploy", "a-1", "pull"}, {"deploy", "", ""}} {
+		wantCode(t, v.CheckActivity(wrong[0], wrong[1], wrong[2]), attest.CodeBinding)
+	}
+	wantCode(t, v.CheckRun(attest.Run{Namespace: "deploy", WorkflowID: "a-1", WorkflowType: "push"}), attest.CodeBinding)
+	wantCode(t, v.CheckCall(attest.EdgeSignal, attest.Run{Namespace: "deploy", WorkflowID: "a-1"}, "push"), attest.CodeBinding)
+	wantCode(t, bound(t, attest.EdgeStart, attest.Binding{Namespace: "deploy", WorkflowID: "a-1", WorkflowType: "push"}).CheckActivity("deploy", "a-1", "push"), attest.CodeBinding)
+	wantCode(t, attest.Verified{}.CheckActivity("", "", ""), attest.CodeBinding)
 }

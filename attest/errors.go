@@ -5,9 +5,8 @@ type Code string
 
 const (
 	CodeMissing    Code = "attestation_missing"     // there is none where one is required
-	CodeMalformed  Code = "attestation_malformed"   // not a strict compact JWS, not the canonical payload, or over the size limit
-	CodeType       Code = "attestation_type"        // some other kind of JWT
-	CodeAlgorithm  Code = "attestation_algorithm"   // any algorithm but EdDSA
+	CodeMalformed  Code = "attestation_malformed"   // not this format, not in canonical form, or over the size limit
+	CodeType       Code = "attestation_type"        // a JWT or some other JWS
 	CodeKeyUnknown Code = "attestation_key_unknown" // no such key in the set: the only refusal that a newer key set can cure
 	CodeKeyRetired Code = "attestation_key_retired" // the key is known, but the statement is from outside the key's validity
 	CodeSignature  Code = "attestation_signature"   // the signature does not verify

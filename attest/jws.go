@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -10,17 +9,32 @@ import (
 	"time"
 )
 
-// MaxSize is the largest attestation, in bytes of the compact JWS, that is signed or looked at.
+// An attestation is a JWS with an unencoded, detached payload (RFC 7797) whose parts are joined into one JSON object, so that people and
+// tools can read it where it lies:
+//
+//	{"v":1,…,"iat":1795446123,"sig":"KID.SIGNATURE"}
+//
+// The payload is the object without its last member. The protected header does not travel: it has no freedom but the kid.
+//
+//	{"alg":"EdDSA","b64":false,"crit":["b64"],"kid":"KID","typ":"bailiwick-attestation"}
+
+// MaxSize is the largest attestation, in bytes, that is signed or looked at.
 const MaxSize = 8 << 10
+
+const (
+	kidSize = 16 // characters
+	sigSize = 86 // base64url of 64 bytes
+	sigName = `,"sig":"`
+	tail    = len(sigName) + kidSize + len(".") + sigSize + len(`"}`)
+)
 
 // b64 is base64url without padding (RFC 7515 section 2), refusing loose trailing bits. It still skips newlines: see decodePart.
 var b64 = base64.RawURLEncoding.Strict()
 
-// joseHeader is the protected header. It has exactly these members; RFC 7515's jwk, jku, x5u, x5c and crit are refused by their presence.
-type joseHeader struct {
-	Algorithm string `json:"alg"`
-	KeyID     string `json:"kid"`
-	Type      string `json:"typ"`
+// signingPrefix is what stands before the payload in the signing input (RFC 7515 section 5.1): the encoded protected header and a dot.
+func signingPrefix(kid string) []byte {
+	header := `{"alg":"EdDSA","b64":false,"crit":["b64"],"kid":"` + kid + `","typ":"` + Type + `"}`
+	return append(b64.AppendEncode(make([]byte, 0, MaxSize/4), []byte(header)), '.')
 }
 
 // Verified is a statement whose signature, version and audience hold. Only KeySet.Verify makes one; the zero value is bound to nothing
@@ -34,42 +48,29 @@ type Verified struct {
 // Statement returns what was signed. Its times are UTC in whole seconds.
 func (v Verified) Statement() Statement { return v.statement }
 
-// Raw returns the compact JWS as it was received, for carrying it forward.
+// Raw returns the attestation as it was received, for carrying it forward.
 func (v Verified) Raw() string { return v.raw }
 
 // KeyID returns the id of the key that signed.
 func (v Verified) KeyID() string { return v.kid }
 
-// Verify checks a compact JWS (RFC 7515 section 5.2, RFC 8037 section 3.1) under a strict profile: EdDSA only, exact typ, no other header
-// members, canonical base64url, one version, canonical payload, at most MaxSize bytes, and exactly the audience aud.
+// Verify checks an attestation (RFC 7515 section 5.2, RFC 7797, RFC 8037 section 3.1) under a strict profile: EdDSA only, one typ, canonical
+// base64url, one version, canonical payload, at most MaxSize bytes, and exactly the audience aud.
 // The error is a *Error always. It uses no clock: a statement does not expire, but it must be from within its key's validity.
 func (k KeySet) Verify(raw string, aud string) (Verified, error) {
-	if len(raw) > MaxSize {
-		return Verified{}, refuse(CodeMalformed, fmt.Sprintf("%d bytes, more than the limit of %d", len(raw), MaxSize))
-	}
-	head, rest, ok1 := strings.Cut(raw, ".")
-	body, tail, ok2 := strings.Cut(rest, ".")
-	if !ok1 || !ok2 || strings.Contains(tail, ".") {
-		return Verified{}, refuse(CodeMalformed, "not a compact JWS of three parts")
-	}
-	header, ok1 := decodePart(head)
-	payload, ok2 := decodePart(body)
-	sig, ok3 := decodePart(tail)
-	if !ok1 || !ok2 || !ok3 {
-		return Verified{}, refuse(CodeMalformed, "a part is empty or not canonical base64url")
-	}
-	h, err := parseHeader(header)
+	payload, kid, sig, err := split(raw)
 	if err != nil {
 		return Verified{}, err
 	}
-	key, ok := k.lookup(h.KeyID)
+	key, ok := k.lookup(kid)
 	if !ok {
-		return Verified{}, refuse(CodeKeyUnknown, fmt.Sprintf("no key with the id %q; fetch the gate's key set again", printable(h.KeyID)))
+		return Verified{}, refuse(CodeKeyUnknown, fmt.Sprintf("no key with the id %q; fetch the gate's key set again", kid))
 	}
-	if len(sig) != ed25519.SignatureSize || !ed25519.Verify(key.Public, []byte(raw[:len(head)+1+len(body)]), sig) {
+	input := append(signingPrefix(kid), payload...)
+	if !ed25519.Verify(key.Public, input, sig) {
 		return Verified{}, refuse(CodeSignature, "the signature does not verify: the attestation was altered or made by somebody else")
 	}
-	s, err := parsePayload(payload)
+	s, err := parsePayload([]byte(payload))
 	if err != nil {
 		return Verified{}, err
 	}
@@ -79,38 +80,50 @@ func (k KeySet) Verify(raw string, aud string) (Verified, error) {
 	if aud == "" || s.Audience != aud {
 		return Verified{}, refuse(CodeAudience, fmt.Sprintf("made for %q, not for %q", s.Audience, aud))
 	}
-	return Verified{statement: s, raw: raw, kid: h.KeyID}, nil
+	return Verified{statement: s, raw: raw, kid: kid}, nil
 }
 
-// decodePart decodes one part of a JWS. Re-encoding catches what Go's decoder lets pass: newlines inside.
+// split takes an attestation apart by lengths alone: nothing in the payload can move where the signature begins.
+func split(raw string) (payload, kid string, sig []byte, err error) {
+	switch {
+	case len(raw) > MaxSize:
+		return "", "", nil, refuse(CodeMalformed, fmt.Sprintf("%d bytes, more than the limit of %d", len(raw), MaxSize))
+	case strings.HasPrefix(raw, "eyJ") && strings.Count(raw, ".") == 2:
+		return "", "", nil, refuse(CodeType, "a JWT or another compact JWS, not an attestation")
+	case len(raw) <= tail || raw[0] != '{':
+		return "", "", nil, refuse(CodeMalformed, "not an attestation")
+	}
+	at := len(raw) - tail
+	end, ok := strings.CutPrefix(raw[at:], sigName)
+	if !ok || end[kidSize] != '.' || !strings.HasSuffix(end, `"}`) {
+		return "", "", nil, refuse(CodeMalformed, "it does not end in a signature")
+	}
+	kid = end[:kidSize]
+	sig, ok = decodePart(end[kidSize+1 : kidSize+1+sigSize])
+	if _, isID := decodePart(kid); !ok || !isID {
+		return "", "", nil, refuse(CodeMalformed, "the key id or the signature is not canonical base64url")
+	}
+	return raw[:at] + "}", kid, sig, nil
+}
+
+// UnverifiedAudience reads the environment that an attestation, not verified yet, says it is for; "" when it says none. It is for choosing
+// what to verify with, never for believing.
+func UnverifiedAudience(raw string) string {
+	payload, _, _, err := split(raw)
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Audience string `json:"aud"`
+	}
+	if json.Unmarshal([]byte(payload), &claims) != nil {
+		return ""
+	}
+	return claims.Audience
+}
+
+// decodePart decodes base64url. Re-encoding catches what Go's decoder lets pass: newlines inside.
 func decodePart(s string) ([]byte, bool) {
 	b, err := b64.DecodeString(s)
 	return b, err == nil && len(b) > 0 && len(s) == b64.EncodedLen(len(b))
-}
-
-// parseHeader reads the protected header. Type and algorithm are told apart from plain damage because a caller who mixes up
-// tokens is helped by knowing; anything that is not byte for byte the header that Sign writes for some kid is malformed.
-func parseHeader(b []byte) (joseHeader, error) {
-	var h joseHeader
-	if err := json.Unmarshal(b, &h); err != nil {
-		return h, refuse(CodeMalformed, "the header is not a JSON object")
-	}
-	if h.Algorithm != "EdDSA" {
-		return h, refuse(CodeAlgorithm, fmt.Sprintf("the algorithm is %q, not EdDSA", printable(h.Algorithm)))
-	}
-	if h.Type != Type {
-		return h, refuse(CodeType, fmt.Sprintf("the type is %q, not %s", printable(h.Type), Type))
-	}
-	if again, err := json.Marshal(h); err != nil || !bytes.Equal(again, b) {
-		return h, refuse(CodeMalformed, "the header is not exactly alg, kid and typ in canonical form")
-	}
-	return h, nil
-}
-
-// printable cuts foreign text to something that can stand in a one-line message.
-func printable(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }

@@ -19,7 +19,7 @@ const (
 
 // Key is one public key of a gate.
 type Key struct {
-	ID        string // RFC 7638 thumbprint of Public
+	ID        string // KeyID of Public
 	Public    ed25519.PublicKey
 	NotBefore time.Time // statements issued earlier are refused; zero: no bound
 	NotAfter  time.Time // statements issued later are refused: set when the key is retired; zero: no bound
@@ -53,6 +53,10 @@ func Thumbprint(key ed25519.PublicKey) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// KeyID returns the id of a key: the first 16 characters of its thumbprint. That is 96 bits, and short because it stands in every
+// attestation; a set never holds two keys with one id.
+func KeyID(key ed25519.PublicKey) string { return Thumbprint(key)[:kidSize] }
+
 // NewKeySet makes a set of keys; ids are computed from the keys. Two alike, or one of the wrong size, are an error.
 func NewKeySet(keys ...Key) (KeySet, error) {
 	set := KeySet{keys: make([]Key, 0, len(keys))}
@@ -60,7 +64,7 @@ func NewKeySet(keys ...Key) (KeySet, error) {
 		if len(k.Public) != ed25519.PublicKeySize {
 			return KeySet{}, fmt.Errorf("building key set: a key has %d bytes, not %d", len(k.Public), ed25519.PublicKeySize)
 		}
-		k.ID = Thumbprint(k.Public)
+		k.ID = KeyID(k.Public)
 		set.keys = append(set.keys, k)
 	}
 	slices.SortFunc(set.keys, func(a, b Key) int { return strings.Compare(a.ID, b.ID) })
@@ -124,8 +128,8 @@ func (j jwk) key() (Key, error) {
 		return Key{}, fmt.Errorf("its use is %q, not \"sig\"", j.Use)
 	case j.Algorithm != "" && j.Algorithm != "EdDSA":
 		return Key{}, fmt.Errorf("its algorithm is %q, not \"EdDSA\"", j.Algorithm)
-	case j.KeyID != Thumbprint(public):
-		return Key{}, fmt.Errorf("its kid %q is not its thumbprint", j.KeyID)
+	case j.KeyID != KeyID(public):
+		return Key{}, fmt.Errorf("its kid %q is not the first 16 characters of its thumbprint", j.KeyID)
 	case j.NotBefore < 0 || j.NotAfter < 0 || (j.NotAfter != 0 && j.NotAfter < j.NotBefore):
 		return Key{}, fmt.Errorf("its validity (nbf %d, exp %d) makes no sense", j.NotBefore, j.NotAfter)
 	}

@@ -4,20 +4,20 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Signer makes attestations with one Ed25519 key. It is safe for concurrent use.
 type Signer struct {
 	key    ed25519.PrivateKey
 	kid    string
-	prefix string // the encoded protected header and its dot: the same for every statement
+	prefix []byte // of the signing input: the same for every statement
 }
 
 // NewSigner makes a signer from a key. It panics if the key has the wrong size, as crypto/ed25519 does.
@@ -25,15 +25,11 @@ func NewSigner(key ed25519.PrivateKey) *Signer {
 	if len(key) != ed25519.PrivateKeySize {
 		panic("attest: a private key of the wrong size")
 	}
-	kid := Thumbprint(key.Public().(ed25519.PublicKey))
-	header, err := json.Marshal(joseHeader{Algorithm: "EdDSA", KeyID: kid, Type: Type})
-	if err != nil {
-		panic("attest: a header of three strings did not marshal: " + err.Error())
-	}
-	return &Signer{key: key, kid: kid, prefix: b64.EncodeToString(header) + "."}
+	kid := KeyID(key.Public().(ed25519.PublicKey))
+	return &Signer{key: key, kid: kid, prefix: slices.Clip(signingPrefix(kid))}
 }
 
-// KeyID returns the key's RFC 7638 thumbprint.
+// KeyID returns the key's id; see KeyID.
 func (s *Signer) KeyID() string { return s.kid }
 
 // PublicKeySet returns the set with the signer's one public key.
@@ -41,7 +37,7 @@ func (s *Signer) PublicKeySet() KeySet {
 	return KeySet{keys: []Key{{ID: s.kid, Public: s.key.Public().(ed25519.PublicKey)}}}
 }
 
-// Sign returns the compact JWS of a statement. A zero Version means the current one, a zero IssuedAt is an error: the caller owns the
+// Sign returns the attestation of a statement. A zero Version means the current one, a zero IssuedAt is an error: the caller owns the
 // clock. A statement that KeySet.Verify would not accept (incomplete, invalid UTF-8, over MaxSize) is an error.
 func (s *Signer) Sign(st Statement) (string, error) {
 	if st.Version == 0 {
@@ -60,16 +56,15 @@ func (s *Signer) Sign(st Statement) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("signing attestation: %w", err)
 	}
-	size := len(s.prefix) + b64.EncodedLen(len(payload)) + 1 + b64.EncodedLen(ed25519.SignatureSize)
+	size := len(payload) - 1 + tail
 	if size > MaxSize {
 		return "", fmt.Errorf("signing attestation: %d bytes, more than the limit of %d; shorten the reason", size, MaxSize)
 	}
-	buf := make([]byte, 0, size)
-	buf = append(buf, s.prefix...)
-	buf = b64.AppendEncode(buf, payload)
-	sig := ed25519.Sign(s.key, buf)
-	buf = append(buf, '.')
-	return string(b64.AppendEncode(buf, sig)), nil
+	sig := ed25519.Sign(s.key, append(s.prefix, payload...))
+	buf := append(payload[:len(payload)-1], sigName...)
+	buf = append(append(buf, s.kid...), '.')
+	buf = b64.AppendEncode(buf, sig)
+	return string(append(buf, `"}`...)), nil
 }
 
 // LoadOrCreateSigner reads the key in the PEM file (PKCS#8, RFC 8410) or, when there is no file, makes one. The file must not be

@@ -30,8 +30,7 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 	case *workflowservice.SignalWithStartWorkflowExecutionRequest:
 		// Temporal writes this one header on both events, so one statement names the start and the signal.
 		return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
-			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(),
-			TaskQueue: r.GetTaskQueue().GetName(), Name: r.GetSignalName(),
+			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(), Name: r.GetSignalName(),
 		})
 	case *workflowservice.SignalWorkflowExecutionRequest:
 		return g.put(a, &r.Header, attest.EdgeSignal, attest.Binding{
@@ -90,7 +89,7 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 
 func (g *Gate) stampStart(a *Admission, r *workflowservice.StartWorkflowExecutionRequest) error {
 	return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
-		Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(), TaskQueue: r.GetTaskQueue().GetName(),
+		Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(),
 	})
 }
 
@@ -111,8 +110,7 @@ func (g *Gate) stampSchedule(a *Admission, r scheduleRequest) error {
 		return nil
 	}
 	return g.put(a, &start.Header, attest.EdgeSchedule, attest.Binding{
-		Namespace: r.GetNamespace(), WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(),
-		TaskQueue: start.GetTaskQueue().GetName(), ScheduleID: r.GetScheduleId(),
+		Namespace: r.GetNamespace(), WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(), ScheduleID: r.GetScheduleId(),
 	})
 }
 
@@ -130,8 +128,9 @@ func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind att
 	s := attest.Statement{
 		Version: attest.Version, ID: a.id, Issuer: g.cfg.Name, Audience: g.cfg.Audience, Edge: edge,
 		Originator: p.originator, Actor: p.actor, Chain: p.chain, Reason: a.reason, Grant: a.grant,
-		Policies: a.decision.Policies, PolicyDigest: a.decision.PolicyDigest, GroupsDigest: p.groupsDigest,
+		Policies: a.decision.Policies, GroupsDigest: p.groupsDigest,
 		AuthTime: p.claims.AuthTime, ACR: p.claims.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
+		AuthorityUntil: p.claims.Expires,
 	}
 	raw, err := g.cfg.Signer.Sign(s)
 	if err != nil {

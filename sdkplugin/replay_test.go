@@ -1,6 +1,7 @@
 package sdkplugin_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/sdkplugin"
 )
@@ -31,6 +34,8 @@ const (
 
 // story writes the history of one run, as a server would.
 type story struct{ events []*historypb.HistoryEvent }
+
+var update = flag.Bool("update", false, "write testdata/listening.json anew")
 
 func (s *story) add(kind enumspb.EventType, fill func(*historypb.HistoryEvent)) int64 {
 	e := &historypb.HistoryEvent{EventId: int64(len(s.events) + 1), EventType: kind, EventTime: timestamppb.New(time.Unix(1795446123+int64(len(s.events)), 0))}
@@ -158,6 +163,21 @@ func replay(t *testing.T, o sdkplugin.Options, s *story, result any) (*journal, 
 	}).GetWorkflowResult(replayWorkflow, result)
 }
 
+// recorded reads a history from a file.
+func recorded(t *testing.T, file string) *historypb.History {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func bound(edge attest.Edge, name string) attest.Binding {
 	b := attest.Binding{Namespace: replaySpace, WorkflowID: replayWorkflow, Name: name}
 	if edge == attest.EdgeStart {
@@ -209,21 +229,35 @@ func TestWhoSignalledAndUpdated(t *testing.T) {
 // The same history as it was written when version 1 of the attestation was: a plugin that judged one of its events otherwise would break the
 // replay of runs that are open.
 func TestGoldenHistory(t *testing.T) {
-	f, err := os.Open("testdata/listening.json")
-	if err != nil {
-		t.Fatal(err)
+	if *update {
+		data, err := protojson.MarshalOptions{Multiline: true}.Marshal(&historypb.History{Events: senders(t).events})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("testdata/listening.json", append(data, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer f.Close()
-	h, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := recorded(t, "testdata/listening.json")
 	var got []string
 	if log, err := replay(t, sdkplugin.Options{}, &story{events: h.Events}, &got); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
 	if strings.Join(got, "|") != whoSent {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, "|"), whoSent)
+	}
+}
+
+// A history whose attestations are of a form that no release ever wrote: compact JWTs, as in the weeks before the first. A worker that observes
+// replays it; one that enforces says what is wrong.
+func TestHistoryOfAnotherForm(t *testing.T) {
+	h := recorded(t, "testdata/listening-jwt.json")
+	var got []string
+	if _, err := replay(t, sdkplugin.Options{Mode: sdkplugin.Observe}, &story{events: h.Events}, &got); err != nil || strings.Contains(strings.Join(got, "|"), "acme") {
+		t.Errorf("observing: %q, %v", got, err)
+	}
+	if _, err := replay(t, sdkplugin.Options{}, &story{events: h.Events}, &got); err == nil || !strings.Contains(err.Error(), string(attest.CodeMalformed)) {
+		t.Errorf("enforcing: %v", err)
 	}
 }
 

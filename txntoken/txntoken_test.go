@@ -391,7 +391,7 @@ func TestTokensAreNotInterchangeable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.PublicKeySet().Verify(attestation, domain, noon); code(err) != txntoken.CodeType {
+	if _, err := m.PublicKeySet().Verify(attestation, domain, noon); code(err) != txntoken.CodeMalformed {
 		t.Errorf("an attestation as a transaction token: %v", err)
 	}
 	var e *attest.Error

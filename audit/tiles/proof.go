@@ -42,8 +42,8 @@ type Bundle struct {
 	Checkpoint  string          `json:"checkpoint"`   // signed note (https://c2sp.org/tlog-checkpoint)
 	Entry       ProvenEntry     `json:"entry"`
 	KeyHistory  []ProvenEntry   `json:"key_history,omitempty"`      // entries of the same gate, before this one, that name its attestation keys; ascending
-	Keys        json.RawMessage `json:"attestation_keys,omitempty"` // JWKS of keys that KeyHistory names by thumbprint
-	Attestation string          `json:"attestation,omitempty"`      // compact JWS, for a decision that has one
+	Keys        json.RawMessage `json:"attestation_keys,omitempty"` // JWKS of keys that KeyHistory names by id
+	Attestation string          `json:"attestation,omitempty"`      // for a decision that has one
 	Policy      []PolicyText    `json:"policy,omitempty"`           // schema and files of the set that decided; their digest is in the entry
 }
 

@@ -111,7 +111,7 @@ func newProvable(t testing.TB) *provable {
 		case p.attested:
 			party := attest.Party{Principal: e.Actor.Principal, Login: e.Actor.Login, Profile: "user"}
 			p.jws, err = p.signers[1].Sign(attest.Statement{Version: attest.Version, ID: e.ID, Issuer: "test", Audience: "bailiwick:test", Edge: attest.EdgeStart,
-				Originator: party, Actor: party, Reason: e.Reason, Policies: e.Decision.Policies, PolicyDigest: digest, GroupsDigest: fmt.Sprintf("%064d", 0),
+				Originator: party, Actor: party, Reason: e.Reason, Policies: e.Decision.Policies, GroupsDigest: fmt.Sprintf("%064d", 0),
 				Binding: attest.Binding{Namespace: "deploy", WorkflowID: e.Resource.WorkflowID, WorkflowType: "deploy"}, RequestDigest: e.RequestDigest, IssuedAt: e.Time})
 			if err != nil {
 				t.Fatal(err)
@@ -418,7 +418,7 @@ func TestBundleSwapped(t *testing.T) {
 		}},
 		{"keys not a set", CodeBundleMalformed, func(b *Bundle) { b.Keys = []byte(`{"keys":{}}`) }},
 		{"attestation by another key", Code(attest.CodeKeyUnknown), func(b *Bundle) { b.Attestation = sign(p.signers[0], func(*attest.Statement) {}) }},
-		{"attestation altered", Code(attest.CodeSignature), func(b *Bundle) { b.Attestation = strings.Replace(b.Attestation, ".ey", ".eY", 1) }},
+		{"attestation altered", Code(attest.CodeSignature), func(b *Bundle) { b.Attestation = strings.Replace(b.Attestation, "CHG-7", "CHG-8", 1) }},
 		{"attestation cut", Code(attest.CodeMalformed), func(b *Bundle) { b.Attestation = "x" }},
 		{"attestation of another decision", CodeAttestationMismatch, func(b *Bundle) { b.Attestation = sign(p.signers[1], func(s *attest.Statement) { s.ID = "e301" }) }},
 		{"attestation of another gate", CodeAttestationMismatch, func(b *Bundle) {

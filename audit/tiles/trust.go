@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,7 +44,7 @@ type BundleReport struct {
 type KeyUse struct {
 	Index uint64    `json:"index"` // of the entry that says so
 	Time  time.Time `json:"time"`
-	KeyID string    `json:"kid"` // RFC 7638 thumbprint
+	KeyID string    `json:"kid"` // see attest.KeyID
 }
 
 // VerifyBundle checks a bundle with nothing but what is in it and the trust given: no server, no clock, no file. It uses
@@ -185,7 +184,7 @@ func (b Bundle) attestation(r *BundleReport, trust Trust) error {
 	}
 	audience := trust.Audience
 	if audience == "" {
-		audience = statedAudience(b.Attestation)
+		audience = attest.UnverifiedAudience(b.Attestation)
 	}
 	v, err := keys.Verify(b.Attestation, audience)
 	if err != nil {
@@ -203,28 +202,12 @@ func (b Bundle) attestation(r *BundleReport, trust Trust) error {
 	return nil
 }
 
-// statedAudience reads the audience that an attestation, not verified yet, says it is for.
-func statedAudience(raw string) string {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		return "?" // refused as malformed
-	}
-	body, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var claims struct {
-		Audience string `json:"aud"`
-	}
-	if err != nil || json.Unmarshal(body, &claims) != nil || claims.Audience == "" {
-		return "?"
-	}
-	return claims.Audience
-}
-
 // contradiction names a field on which an attestation and its decision's entry differ. The edge and what the resource has beyond the
 // workflow are the attestation's own to say.
 func contradiction(s attest.Statement, e audit.Entry) string {
-	digest, policies := "", []string(nil)
+	var policies []string
 	if e.Decision != nil {
-		digest, policies = e.Decision.PolicyDigest, e.Decision.Policies
+		policies = e.Decision.Policies
 	}
 	switch {
 	case e.Kind != audit.KindDecision || e.Decision == nil || !e.Decision.Allow:
@@ -243,7 +226,7 @@ func contradiction(s attest.Statement, e audit.Entry) string {
 		return "the namespace"
 	case s.RequestDigest != e.RequestDigest:
 		return "the request"
-	case s.PolicyDigest != digest || !slices.Equal(s.Policies, policies):
+	case !slices.Equal(s.Policies, policies):
 		return "the policies"
 	case s.Edge != attest.EdgeSchedule && s.Binding.WorkflowID != e.Resource.WorkflowID:
 		return "the workflow"

@@ -111,7 +111,7 @@ func TestProveWithEverything(t *testing.T) {
 	appendEntry(decision)
 	party := attest.Party{Principal: decision.Actor.Principal, Login: decision.Actor.Login, Profile: "user"}
 	jws, err := signer.Sign(attest.Statement{Version: attest.Version, ID: decision.ID, Issuer: "dev", Audience: "bailiwick:dev", Edge: attest.EdgeStart, Originator: party, Actor: party, Reason: "CHG-7",
-		Policies: []string{"write-role"}, PolicyDigest: digest, GroupsDigest: strings.Repeat("0", 64), Binding: attest.Binding{Namespace: "deploy", WorkflowID: "ship-1", WorkflowType: "deploy"},
+		Policies: []string{"write-role"}, GroupsDigest: strings.Repeat("0", 64), Binding: attest.Binding{Namespace: "deploy", WorkflowID: "ship-1", WorkflowType: "deploy"},
 		RequestDigest: decision.RequestDigest, IssuedAt: at})
 	if err != nil {
 		t.Fatal(err)

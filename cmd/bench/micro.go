@@ -185,8 +185,8 @@ func attestations(m meter) ([]row, error) {
 	party := attest.Party{Principal: "user:http://127.0.0.1:9080/oauth2/default|00ualice000000000001", Login: "alice@acme.example", ClientID: "0oabailiwickcli00001", Profile: "user"}
 	s := attest.Statement{
 		Version: attest.Version, ID: "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", Issuer: "dev", Audience: "bailiwick:dev", Edge: attest.EdgeStart, Originator: party, Actor: party,
-		Reason: "CHG-7: release 1.4.2", Policies: []string{"role-write"}, PolicyDigest: strings.Repeat("a", 64), GroupsDigest: strings.Repeat("b", 64), AuthTime: time.Now(),
-		Binding: attest.Binding{Namespace: "deploy", WorkflowID: "ship-142", WorkflowType: "deploy", TaskQueue: "deploy"}, RequestDigest: strings.Repeat("c", 64), IssuedAt: time.Now(),
+		Reason: "CHG-7: release 1.4.2", Policies: []string{"role-write"}, GroupsDigest: strings.Repeat("b", 64), AuthTime: time.Now(),
+		Binding: attest.Binding{Namespace: "deploy", WorkflowID: "ship-142", WorkflowType: "deploy"}, RequestDigest: strings.Repeat("c", 64), IssuedAt: time.Now(),
 	}
 	raw, err := signer.Sign(s)
 	if err != nil {
