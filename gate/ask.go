@@ -27,6 +27,7 @@ const (
 	noRun      runBinding = iota // the act is about no existing run, or about runs that the request does not name
 	namedRun                     // the request has a place for the run's id, so that the run decided on can be pinned there
 	currentRun                   // whichever run of the workflow id is under way when Temporal acts; it can't be pinned
+	taskRun                      // the run of a task that a worker answers; the task's token names it (task.go)
 )
 
 // asks lists the acts inside a call, the call's own method first, appended to out. Requests that do more than their name says are taken
@@ -71,6 +72,7 @@ func (c *Call) asks(out []ask) ([]ask, error) {
 		if len(targets(c.Request)) > 0 {
 			own.run = namedRun
 		}
+		out = byID(out, c.Request)
 	}
 	if err != nil {
 		return nil, err

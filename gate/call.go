@@ -34,6 +34,7 @@ type Call struct {
 	Reason        []string   // every value of MetadataReason and MetadataReason+"-bin"
 	Grant         []string   // every value of MetadataGrant
 	Source        netip.Addr // zero when unknown
+	Task          *Task      // what the request's task token says, if it has one
 }
 
 // actionName is the policy action of the call's method: the short name for WorkflowService, "Operator.X" for OperatorService, "Admin" for

@@ -23,6 +23,7 @@ const (
 	CodeUnknownMethod    = "unknown_method"
 	CodeAuditUnavailable = "audit_unavailable"
 	CodeNotFound         = "not_found"
+	CodeRunUnknown       = "run_unknown" // a worker's answer can't be attested while the run's first event can't be read
 )
 
 // Denial is a refused call: what the caller is told, and for operators the cause.

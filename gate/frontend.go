@@ -2,9 +2,12 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -21,16 +24,61 @@ func (f Frontend) Describe(ctx context.Context, namespace, workflowID, runID str
 	resp, err := f.Client.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
 		Namespace: namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
 	})
-	switch status.Code(err) {
-	case codes.OK:
-	case codes.NotFound, codes.InvalidArgument: // an id that can't be one names no run either
-		return Execution{}, fmt.Errorf("describing the run: %w: %w", ErrNoRun, err)
-	default:
-		return Execution{}, fmt.Errorf("describing the run: %w", err)
+	if err := runError("describing the run", err); err != nil {
+		return Execution{}, err
 	}
 	info := resp.GetWorkflowExecutionInfo()
 	return Execution{
 		RunID: info.GetExecution().GetRunId(), Type: info.GetType().GetName(), TaskQueue: info.GetTaskQueue(),
 		SearchAttributes: searchAttributes(info.GetSearchAttributes()), Running: info.GetCloseTime() == nil,
 	}, nil
+}
+
+// Started implements Resolver.
+func (f Frontend) Started(ctx context.Context, namespace, workflowID, runID string) (*historypb.WorkflowExecutionStartedEventAttributes, error) {
+	resp, err := f.Client.GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+		Namespace: namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID}, MaximumPageSize: 1,
+	})
+	if err := runError("reading the run's history", err); err != nil {
+		return nil, err
+	}
+	events := resp.GetHistory().GetEvents()
+	if len(events) == 0 || events[0].GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED {
+		return nil, errors.New("reading the run's history: it does not begin with the run's start")
+	}
+	return events[0].GetWorkflowExecutionStartedEventAttributes(), nil
+}
+
+// ActivityQueue implements Resolver.
+func (f Frontend) ActivityQueue(ctx context.Context, namespace, workflowID, runID, activityID string) (string, error) {
+	if workflowID == "" {
+		resp, err := f.Client.DescribeActivityExecution(ctx, &workflowservice.DescribeActivityExecutionRequest{Namespace: namespace, ActivityId: activityID, RunId: runID})
+		if err := runError("describing the activity", err); err != nil {
+			return "", err
+		}
+		return resp.GetInfo().GetTaskQueue(), nil
+	}
+	resp, err := f.Client.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
+		Namespace: namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
+	})
+	if err := runError("describing the run", err); err != nil {
+		return "", err
+	}
+	for _, pending := range resp.GetPendingActivities() {
+		if pending.GetActivityId() == activityID {
+			return queueName(pending.GetActivityOptions().GetTaskQueue()), nil
+		}
+	}
+	return "", fmt.Errorf("describing the run: it has no pending activity %q", clip(activityID, 64))
+}
+
+// runError tells a run that does not exist from a look-up that failed. An id that can't be one names no run either.
+func runError(doing string, err error) error {
+	switch status.Code(err) {
+	case codes.OK:
+		return nil
+	case codes.NotFound, codes.InvalidArgument:
+		return fmt.Errorf("%s: %w: %w", doing, ErrNoRun, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }

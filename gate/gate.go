@@ -64,7 +64,9 @@ type Gate struct {
 	keys    attest.KeySet // to recognise attestations that workers carry forward
 	ids     ids
 	people  people
-	runs    *runs    // nil without a Resolver
+	runs    *runs // nil without a Resolver
+	origins origins
+	tokens  *tokens
 	metrics *metrics // nil without a Meter
 }
 
@@ -84,7 +86,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gate{cfg: cfg, keys: cfg.Signer.PublicKeySet(), people: people{seed: maphash.MakeSeed()}}
+	g := &Gate{cfg: cfg, keys: cfg.Signer.PublicKeySet(), people: people{seed: maphash.MakeSeed()}, tokens: newTokens()}
 	if cfg.Runs != nil {
 		g.runs = &runs{resolver: cfg.Runs, clock: cfg.Clock, known: map[runKey]knownRun{}}
 	}
@@ -107,7 +109,13 @@ type Admission struct {
 	digest   string
 	at       time.Time
 	pins     []pin
-	room     [1]ask // the usual call is one act
+
+	namespace string
+	request   any
+	task      *Task   // of a worker's answer
+	origin    *origin // of the run that a worker answers for, once known
+
+	room [1]ask // the usual call is one act
 }
 
 // Admit authenticates the caller, decides every act that the request contains, and records the decision: durably before it returns when
@@ -158,6 +166,12 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		return refuse(denyRequest(a.id, err))
 	}
 
+	a.namespace, a.request, a.task = asks[0].resource.Namespace, c.Request, c.Task
+	var task *ask // the one about a task that is answered
+	if action.Access == policy.Work {
+		task = g.answered(a, asks)
+	}
+
 	// Decide each act; the first refusal refuses the call.
 	req := policy.Request{
 		Principal: a.person.claims,
@@ -194,6 +208,11 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	if undigested != nil {
 		return refuse(denyRequest(a.id, undigested))
 	}
+	if task != nil && mutating {
+		if denial := g.answer(ctx, a, task, &entry); denial != nil {
+			return refuse(denial)
+		}
+	}
 	if err := recordActs(&entry, asks, action); err != nil {
 		return refuse(denyRequest(a.id, err))
 	}
@@ -228,7 +247,10 @@ func recordActs(entry *audit.Entry, asks []ask, action policy.Action) error {
 			if action.Access != policy.Work {
 				return fmt.Errorf("the call does %d things to named resources, more than one audit entry can hold; split it into calls of about %d", len(asks)-1, i)
 			}
-			entry.Detail = map[string]string{"acts_omitted": strconv.Itoa(len(asks) - 1 - i)}
+			if entry.Detail == nil {
+				entry.Detail = make(map[string]string, 1)
+			}
+			entry.Detail["acts_omitted"] = strconv.Itoa(len(asks) - 1 - i)
 			return nil
 		}
 		entry.Acts = append(entry.Acts, audit.Act{Action: k.action, Resource: k.resource})

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
@@ -39,7 +43,9 @@ clients:
 func TestMatrix(t *testing.T) {
 	k := newKitWith(t, "", gate.Config{Runs: &resolver{runs: map[string]gate.Execution{
 		"some-workflow-id/some-run-id": {RunID: "some-run-id", Type: "some-name", TaskQueue: "some-name", Running: true},
-	}}})
+	}, started: map[string]*historypb.WorkflowExecutionStartedEventAttributes{
+		"some-workflow-id/some-run-id": {TaskQueue: &taskqueuepb.TaskQueue{Name: "some-name"}, WorkflowType: &commonpb.WorkflowType{Name: "some-name"}},
+	}, queues: map[string]string{"some-workflow-id/some-activity-id": "some-name"}}})
 	if err := os.WriteFile(filepath.Join(k.policies, policy.RolesFile), []byte(matrixRoles), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +90,12 @@ func TestMatrix(t *testing.T) {
 		var cells []string
 		for _, c := range callers {
 			call := gate.Call{Method: m.full, Request: m.usual("payments"), Reason: []string{"the matrix"}}
+			if _, byToken := call.Request.(interface{ GetTaskToken() []byte }); byToken {
+				call.Task = &gate.Task{WorkflowID: "some-workflow-id", RunID: "some-run-id", ActivityID: "some-activity-id", TaskQueue: "some-name"}
+				if strings.Contains(m.name, "Query") || strings.Contains(m.name, "Nexus") {
+					call.Task = &gate.Task{TaskQueue: "some-name"}
+				}
+			}
 			if c.token != "" {
 				call.Authorization = []string{"Bearer " + c.token}
 			}

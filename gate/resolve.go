@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/grpc/codes"
 
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -27,6 +28,13 @@ type Execution struct {
 // Resolver finds out about existing runs, with rights of its own. An empty runID means the workflow's current run.
 type Resolver interface {
 	Describe(ctx context.Context, namespace, workflowID, runID string) (Execution, error)
+
+	// Started returns the first event of a run's history.
+	Started(ctx context.Context, namespace, workflowID, runID string) (*historypb.WorkflowExecutionStartedEventAttributes, error)
+
+	// ActivityQueue returns the task queue of an activity that has not ended. Without a workflow id it is a standalone activity; an empty
+	// runID means the current run.
+	ActivityQueue(ctx context.Context, namespace, workflowID, runID, activityID string) (string, error)
 }
 
 const (
@@ -95,6 +103,9 @@ type pin struct {
 //
 // The ask's resource is what was decided on in the end. A *Denial as error takes the place of the decision.
 func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k *ask) (policy.Decision, error) {
+	if k.run == taskRun {
+		return g.decideAnswer(ctx, a, req, k), nil
+	}
 	req.Action, req.Resource = k.action, k.resource
 	if k.run == noRun || k.resource.WorkflowID == "" || !g.cfg.Policy.Needs(k.action, k.resource.Namespace) {
 		return g.cfg.Policy.Decide(*req), nil

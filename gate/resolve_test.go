@@ -12,6 +12,7 @@ import (
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
 	updatepb "go.temporal.io/api/update/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
@@ -27,6 +28,10 @@ type resolver struct {
 	runs  map[string]gate.Execution
 	err   error
 	asked atomic.Int64
+
+	started map[string]*historypb.WorkflowExecutionStartedEventAttributes // by "workflow id/run id"
+	read    atomic.Int64                                                  // first events that were read
+	queues  map[string]string                                             // by "workflow id/activity id"
 }
 
 func (r *resolver) Describe(_ context.Context, _, workflowID, runID string) (gate.Execution, error) {
@@ -42,6 +47,25 @@ func (r *resolver) Describe(_ context.Context, _, workflowID, runID string) (gat
 		return e, nil
 	}
 	return gate.Execution{}, fmt.Errorf("looking: %w", gate.ErrNoRun)
+}
+
+func (r *resolver) Started(_ context.Context, _, workflowID, runID string) (*historypb.WorkflowExecutionStartedEventAttributes, error) {
+	r.read.Add(1)
+	if r.err != nil {
+		return nil, r.err
+	}
+	if s, ok := r.started[workflowID+"/"+runID]; ok {
+		return s, nil
+	}
+	return nil, fmt.Errorf("looking: %w", gate.ErrNoRun)
+}
+
+func (r *resolver) ActivityQueue(_ context.Context, _, workflowID, _, activityID string) (string, error) {
+	r.asked.Add(1)
+	if q, ok := r.queues[workflowID+"/"+activityID]; ok && r.err == nil {
+		return q, nil
+	}
+	return "", errors.New("no such activity")
 }
 
 const noDeploySignals = `@id("no-deploy-signals") @reason("deploys are not to be disturbed")
@@ -195,6 +219,16 @@ func TestAnswersAreKeptForAMoment(t *testing.T) {
 
 // hangs never answers.
 type hangs struct{}
+
+func (hangs) Started(ctx context.Context, _, _, _ string) (*historypb.WorkflowExecutionStartedEventAttributes, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hangs) ActivityQueue(ctx context.Context, _, _, _, _ string) (string, error) {
+	<-ctx.Done()
+	return "", ctx.Err()
+}
 
 func (hangs) Describe(ctx context.Context, _, _, _ string) (gate.Execution, error) {
 	<-ctx.Done()

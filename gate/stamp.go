@@ -3,9 +3,7 @@ package gate
 import (
 	"fmt"
 	"slices"
-	"strings"
 
-	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -82,7 +80,7 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			}
 		}
 	case *workflowservice.RespondWorkflowTaskCompletedRequest:
-		g.checkCarried(r.GetCommands())
+		g.carry(a, r)
 	}
 	return nil
 }
@@ -143,43 +141,6 @@ func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind att
 		(*h).Fields = map[string]*commonpb.Payload{}
 	}
 	(*h).Fields[attest.HeaderKey] = attest.ToPayload(raw)
-	return nil
-}
-
-// checkCarried drops attestations in a worker's commands that this gate did not sign: a worker may carry a statement forward, never make one.
-func (g *Gate) checkCarried(commands []*commandpb.Command) {
-	for _, cmd := range commands {
-		h := commandHeader(cmd)
-		for key, payload := range h.GetFields() {
-			if !strings.EqualFold(key, attest.HeaderKey) {
-				continue
-			}
-			raw, ok := attest.FromPayload(payload)
-			if ok && key == attest.HeaderKey {
-				_, err := g.keys.Verify(raw, g.cfg.Audience)
-				ok = err == nil
-			}
-			if !ok || key != attest.HeaderKey {
-				delete(h.Fields, key)
-				g.cfg.Logger.Warn("dropped an attestation that a worker sent and no gate signed", "command", cmd.GetCommandType().String())
-			}
-		}
-	}
-}
-
-func commandHeader(c *commandpb.Command) *commonpb.Header {
-	switch attrs := c.GetAttributes().(type) {
-	case *commandpb.Command_ScheduleActivityTaskCommandAttributes:
-		return attrs.ScheduleActivityTaskCommandAttributes.GetHeader()
-	case *commandpb.Command_StartChildWorkflowExecutionCommandAttributes:
-		return attrs.StartChildWorkflowExecutionCommandAttributes.GetHeader()
-	case *commandpb.Command_ContinueAsNewWorkflowExecutionCommandAttributes:
-		return attrs.ContinueAsNewWorkflowExecutionCommandAttributes.GetHeader()
-	case *commandpb.Command_SignalExternalWorkflowExecutionCommandAttributes:
-		return attrs.SignalExternalWorkflowExecutionCommandAttributes.GetHeader()
-	case *commandpb.Command_RecordMarkerCommandAttributes:
-		return attrs.RecordMarkerCommandAttributes.GetHeader()
-	}
 	return nil
 }
 

@@ -142,6 +142,7 @@ func (a *Authorizer) callOf(ctx context.Context, c *call, target *authorization.
 		Reason:        append(values(gate.MetadataReason), values(gate.MetadataReason+"-bin")...),
 		Grant:         values(gate.MetadataGrant),
 		Source:        source(ctx),
+		Task:          taskOf(target.Request),
 	}
 	if len(out.Authorization) == 0 {
 		if header := c.authorization(); header != "" {

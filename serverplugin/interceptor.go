@@ -15,6 +15,7 @@ import (
 // Stamper is the part of a gate that the Interceptor uses; gate.Gate is one.
 type Stamper interface {
 	Stamp(*gate.Admission, any) error
+	Learn(a *gate.Admission, req, resp any)
 	FilterResponse(*gate.Admission, any)
 }
 
@@ -44,6 +45,7 @@ func (i *Interceptor) Intercept(ctx context.Context, req any, info *grpc.UnarySe
 	}
 	resp, err := handler(ctx, req)
 	if err == nil {
+		i.gate.Learn(c.admission, req, resp)
 		i.gate.FilterResponse(c.admission, resp)
 	}
 	return resp, err

@@ -15,7 +15,7 @@ import (
 type Field int
 
 const (
-	FieldOriginator   Field = 1  // who the call was for: principal, and login
+	FieldOriginator   Field = 1  // who the call was for, and whose run a worker answered for: principal, and login
 	FieldAgent        Field = 2  // a link of the delegation chain
 	FieldClient       Field = 3  // client id
 	FieldNamespace    Field = 4  // of the resource and of each act
@@ -77,6 +77,10 @@ func terms(e *audit.Entry) []term {
 	list.add(FieldGate, e.Gate)
 	list.add(FieldOriginator, e.Actor.Principal)
 	list.add(FieldOriginator, e.Actor.Login)
+	if e.Kind == audit.KindDecision { // a worker's answer, or Temporal's own act, on behalf of somebody
+		list.add(FieldOriginator, e.Detail[audit.DetailOriginator])
+		list.add(FieldOriginator, e.Detail[audit.DetailOriginatorLogin])
+	}
 	list.add(FieldClient, e.Actor.ClientID)
 	list.add(FieldToken, e.Actor.TokenID)
 	for _, a := range e.Actor.Actors {

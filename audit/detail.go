@@ -1,0 +1,12 @@
+package audit
+
+// Detail keys of decisions: on whose behalf a run is, where the actor of the entry is a worker or Temporal itself. They come from the run's
+// attestation, or from its schedule's.
+const (
+	DetailOriginator      = "originator"       // principal
+	DetailOriginatorLogin = "originator_login" // as the attestation says
+	DetailAttestation     = "attestation"      // decision id of the attestation: the entry of the act that began it all
+	DetailUnattested      = "unattested"       // code of what is wrong with the run's attestation; such runs go on
+	DetailOtherQueues     = "other_queues"     // comma-joined: task queues, other than the run's own, to which a worker's answer sends work
+	DetailOnBehalf        = "for"              // decision id of the act that Temporal carries out here, such as a batch
+)
