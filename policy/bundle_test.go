@@ -173,3 +173,16 @@ func FuzzBundle(f *testing.F) {
 		}
 	})
 }
+
+// What a gate's entry says of a bundle reads back.
+func TestBundleOf(t *testing.T) {
+	at := time.Date(2026, 12, 23, 18, 0, 0, 0, time.UTC)
+	if serial, expires := BundleOf(Status{Digest: "d", Serial: 7, Expires: at}.Detail()); serial != 7 || !expires.Equal(at) {
+		t.Errorf("got %d %v", serial, expires)
+	}
+	for _, d := range []map[string]string{nil, Status{Digest: "d"}.Detail(), {"bundle_serial": "x", "bundle_expires": "2026-12-23T18:00:00Z"}, {"bundle_serial": "7"}} {
+		if serial, expires := BundleOf(d); serial != 0 || !expires.IsZero() {
+			t.Errorf("%v: got %d %v", d, serial, expires)
+		}
+	}
+}

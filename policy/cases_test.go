@@ -141,7 +141,7 @@ func TestExpanded(t *testing.T) {
 	}
 	for _, want := range []string{
 		"policy set " + s.digest, `principal in Group::"temporal:…:write" && N == Namespace::"…"`, `principal in Group::"platform" && principal.issuer == "https://x.example"`,
-		`principal is Client && principal.id == "0oadeployworker00001" && N == Namespace::"deploy"`, "takes tasks only from the task queues deploy, canary", "// guardrails.cedar\n", `@id("write-role")`, "roles.yaml:3",
+		`principal is Client && principal.id == "0oadeployworker00001" && N == Namespace::"deploy"`, "takes tasks only from the task queues deploy, canary", "// guardrails.cedar\n", "on a person's behalf", `@id("write-role")`, "roles.yaml:3",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,27 @@ type Status struct {
 	Serial  uint64
 	Expires time.Time
 	Stale   bool // it has expired: everything is refused
+}
+
+// Detail is what an audit entry says of the set in force, under keys that docs/audit-log.md lists.
+func (s Status) Detail() map[string]string {
+	d := map[string]string{"policy_digest": s.Digest}
+	if s.Serial != 0 {
+		d["bundle_serial"], d["bundle_expires"] = strconv.FormatUint(s.Serial, 10), s.Expires.UTC().Format(time.RFC3339)
+	}
+	return d
+}
+
+// BundleOf reads the serial and the expiry of the signed bundle in which a set came from such a detail; zero for a set that came in none.
+func BundleOf(detail map[string]string) (serial uint64, expires time.Time) {
+	serial, err := strconv.ParseUint(detail["bundle_serial"], 10, 64)
+	if err != nil {
+		return 0, time.Time{}
+	}
+	if expires, err = time.Parse(time.RFC3339, detail["bundle_expires"]); err != nil {
+		return 0, time.Time{}
+	}
+	return serial, expires
 }
 
 // Engine holds the policy set in force and answers requests from it. Its methods may be called at the same time.

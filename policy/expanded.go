@@ -43,10 +43,17 @@ func (s *Set) Expanded() string {
 			file = r.file
 			fmt.Fprintf(&b, "\n// %s\n", file)
 		}
-		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(string(r.compiled.MarshalCedar())))
+		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(plainQuotes(string(r.compiled.MarshalCedar()))))
 	}
 	return b.String()
 }
+
+// escapes are the escapes that Cedar's printer writes and nobody would: a quote needs none between double quotes. Escaped backslashes are
+// matched so that what follows one is not taken for an escape.
+var escapes = strings.NewReplacer(`\\`, `\\`, `\'`, `'`)
+
+// plainQuotes turns what Cedar's printer wrote into what people write: "person's", not "person\'s".
+func plainQuotes(text string) string { return escapes.Replace(text) }
 
 // inOrder lists the policies as the files have them.
 func (s *Set) inOrder() []*rule {

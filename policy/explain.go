@@ -238,7 +238,7 @@ func cedarText(n ast.IsNode) string {
 	p := ast.Permit()
 	p.Conditions = []ast.ConditionType{{Condition: ast.ConditionWhen, Body: n}}
 	_, text, _ := strings.Cut(string(cedar.NewPolicyFromAST((*publicast.Policy)(p)).MarshalCedar()), "when { ")
-	return strings.TrimSuffix(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), ";")), " }")
+	return plainQuotes(strings.TrimSuffix(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), ";")), " }"))
 }
 
 func scopeText(variable string, scope ast.IsScopeNode) string {

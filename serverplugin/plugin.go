@@ -108,9 +108,9 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	p.blobs = blobs.Beside(cfg.JournalDir)
 	p.keepPolicy()
 	// The first entry of a run proves that the journal can be written before the first caller depends on it.
-	if _, err := p.journal.Append(ctx, p.entry(audit.KindGate, map[string]string{
-		"event": "started", "policy_digest": p.policy.Status().Digest, "attestation_key": signer.KeyID(),
-	})); err != nil {
+	started := p.policy.Status().Detail()
+	started["event"], started["attestation_key"] = "started", signer.KeyID()
+	if _, err := p.journal.Append(ctx, p.entry(audit.KindGate, started)); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: recording the start: %w", err)
 	}
 
@@ -167,7 +167,7 @@ func (p *Plugin) release() error {
 // policyChanged records that another policy set is in force, or that one was refused.
 func (p *Plugin) policyChanged(s policy.Status) {
 	p.keepPolicy()
-	detail := map[string]string{"policy_digest": s.Digest}
+	detail := s.Detail()
 	if s.LastError != "" {
 		p.metrics.policyRefused()
 		// The text names files and lines of policies; its digest is enough to find the log line, and entries stay small.

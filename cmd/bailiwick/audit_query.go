@@ -90,7 +90,7 @@ the log, byte for byte, and "bailiwick audit prove ID" proves it.`,
 	fl.StringVar(&f.format, "format", "table", "table, csv or json")
 	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
 	must(c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"table", "csv", "json"}, cobra.ShellCompDirectiveNoFileComp)))
-	must(c.RegisterFlagCompletionFunc("access", cobra.FixedCompletions([]string{"read", "operate", "work", "administer"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(c.RegisterFlagCompletionFunc("access", cobra.FixedCompletions([]string{"read", "operate", "work", "administer", "delegate"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
 
@@ -112,9 +112,9 @@ func (f *queryFlags) finish(c *cobra.Command, now time.Time) (err error) {
 	}
 	for _, a := range f.filter.Access {
 		switch a {
-		case "read", "operate", "work", "administer":
+		case "read", "operate", "work", "administer", "delegate":
 		default:
-			return badUsage(c, "--access is %q; use read, operate, work or administer", a)
+			return badUsage(c, "--access is %q; use read, operate, work, administer or delegate", a)
 		}
 	}
 	for _, k := range f.kinds {

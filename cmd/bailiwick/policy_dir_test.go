@@ -36,7 +36,7 @@ func TestUnpackPolicy(t *testing.T) {
 	for _, x := range texts {
 		names = append(names, x.Name)
 	}
-	if !slices.Equal(names, append([]string{"schema"}, s.Files()...)) || texts[0].Text != policy.SchemaText() || !strings.Contains(texts[3].Text, "temporal:{namespace}:{role}") {
+	if !slices.Equal(names, append([]string{"schema"}, s.Files()...)) || texts[0].Text != policy.SchemaText() || !strings.Contains(texts[4].Text, "temporal:{namespace}:{role}") {
 		t.Errorf("%v", names)
 	}
 	for cut := 1; cut < len(s.Archive()); cut += 97 {
@@ -66,7 +66,7 @@ func TestKeptPolicyOfAnotherVersion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return digest, logFlags{journal: journal}
+		return digest, logFlags{journals: []string{journal}}
 	}
 	a := newApp(nil, &bytes.Buffer{}, &bytes.Buffer{})
 	const good = `@id("x") permit (principal in Group::"g", action in Action::"read", resource);`

@@ -44,6 +44,7 @@ The exit code is 0 whatever the decision.`,
 		Example: `  bailiwick policy explain start --namespace payments --type refund
   bailiwick policy explain terminate --as bob@acme.example -n payments --id order-7 --reason "CHG-9"
   bailiwick policy explain start --group temporal:deploy:write -n deploy --auth-age 2h --time "2026-11-28 22:30" --policies draft/
+  bailiwick policy explain Access.Request --as bob@acme.example -n payments --role write --for 2h
   bailiwick policy explain --decision 01936f0e
   bailiwick policy explain --decision 01936f0e --policies draft/     # what a draft would say to it`,
 		Args:              usage(cobra.MaximumNArgs(1)),

@@ -64,8 +64,9 @@ func (f *resourceFlags) resource(a *app, action policy.Action) policy.Resource {
 type whoFlags struct {
 	action                                  string // instead of an argument
 	as, client, app, issuer, agent          string
-	groups, scopes                          []string
+	groups, scopes, amr                     []string
 	reason, grant, authAge, acr, when, from string
+	access                                  accessFlags
 }
 
 func (f *whoFlags) register(a *app, c *cobra.Command) {
@@ -78,11 +79,13 @@ func (f *whoFlags) register(a *app, c *cobra.Command) {
 	s.StringVar(&f.agent, "agent", "", "an AI agent that acts for the person, by its client id")
 	s.StringArrayVar(&f.scopes, "scope", nil, "OAuth scope of the token; may be repeated")
 	s.StringVarP(&f.reason, "reason", "r", "", "what the caller says the call is for")
-	s.StringVar(&f.grant, "grant", "", "id of a grant that the caller presents")
+	s.StringVar(&f.grant, "grant", "", "id of a live grant of the caller that covers the call")
 	s.StringVar(&f.authAge, "auth-age", "", "how long ago the person proved who they are, such as 5m or 2h")
 	s.StringVar(&f.acr, "acr", "", "how strongly they did, such as urn:okta:loa:2fa:any")
+	s.StringArrayVar(&f.amr, "amr", nil, "by which method, as a verified ID token says, such as mfa; may be repeated")
 	s.StringVar(&f.when, "time", "", "when the call is made: 2026-11-28T22:30:00Z, or in local time 2026-11-28 22:30 or 22:30 (default: now)")
 	s.StringVar(&f.from, "from", "", "address that the call comes from")
+	f.access.register(c)
 	must(c.RegisterFlagCompletionFunc("as", a.completeLogins))
 	must(c.RegisterFlagCompletionFunc("client", a.completeClients))
 }
@@ -103,7 +106,7 @@ func (a *app) request(c *cobra.Command, who whoFlags, what resourceFlags, logs l
 	if err != nil {
 		return policy.Request{}, "", err
 	}
-	req := policy.Request{Action: action.Name, Resource: what.resource(a, action), Context: policy.Context{Now: now, Reason: who.reason, Grant: who.grant}}
+	req := policy.Request{Action: action.Name, Resource: what.resource(a, action), Context: policy.Context{Now: now, Reason: who.reason, Grant: who.grant, Granted: who.grant != "", AMR: who.amr}}
 	if who.from != "" {
 		if req.Context.SourceIP, err = netip.ParseAddr(who.from); err != nil {
 			return req, "", badUsage(c, "--from is %q; an address such as 10.1.2.3 is needed", who.from)
@@ -121,7 +124,7 @@ func (a *app) request(c *cobra.Command, who whoFlags, what resourceFlags, logs l
 		asks.claims.AuthTime = now.Add(-age)
 	}
 	req.Principal = asks.claims
-	return req, asks.known, nil
+	return req, asks.known, who.access.fill(c, &req, action)
 }
 
 // caller works out the claims: from the log, from the person's own token, or from flags alone; what flags say stands.

@@ -111,6 +111,6 @@ func recordRefusal(journal, policies string) error {
 		return err
 	}
 	_, err = j.Append(context.Background(), audit.Entry{Version: audit.EntryVersion, ID: "01939999-0000-7000-8000-000000000000", Time: time.Now().UTC(), Kind: audit.KindPolicy, Gate: "dev",
-		Actor: audit.Party{Principal: "gate:dev"}, Detail: map[string]string{"policy_digest": started.Detail["policy_digest"], "error_digest": hex.EncodeToString(sum[:])}})
+		Actor: audit.Party{Principal: "gate:dev"}, Detail: map[string]string{"policy_digest": started.Detail["policy_digest"], "bundle_serial": "7", "bundle_expires": "2099-01-31T00:00:00Z", "error_digest": hex.EncodeToString(sum[:])}})
 	return errors.Join(err, j.Close())
 }

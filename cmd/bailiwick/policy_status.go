@@ -17,11 +17,13 @@ import (
 
 // inForce is what `bailiwick policy status --json` prints.
 type inForce struct {
-	Gate      string           `json:"gate,omitempty"` // that said the following last
-	Running   bool             `json:"running"`        // it has not said since that it stopped
-	Digest    string           `json:"digest"`         // of the set the gate decides by, as its log says; empty if it never said
-	Since     time.Time        `json:"since,omitzero"` // when the log said so
-	Refused   bool             `json:"refused"`        // the gate has refused what is in the directory since
+	Gate      string           `json:"gate,omitempty"`   // that said the following last
+	Running   bool             `json:"running"`          // it has not said since that it stopped
+	Digest    string           `json:"digest"`           // of the set the gate decides by, as its log says; empty if it never said
+	Since     time.Time        `json:"since,omitzero"`   // when the log said so
+	Serial    uint64           `json:"serial,omitempty"` // of the signed bundle that the set came in
+	Expires   time.Time        `json:"expires,omitzero"` // of that bundle: afterwards the gate refuses everything
+	Refused   bool             `json:"refused"`          // the gate has refused what is in the directory since
 	RefusedAt time.Time        `json:"refused_at,omitzero"`
 	Directory string           `json:"directory"`
 	OnDisk    string           `json:"on_disk,omitempty"`  // digest of the directory as it is now
@@ -41,7 +43,7 @@ func (a *app) policyStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show which policy set is in force, and whether the directory agrees",
 		Long: `Show the digest of the policy set that the gate decides by, since when, and whether it has refused another since, as its log says; and compare
-that with the policy directory as it is now. Problems of the directory are listed with file, line and fix.`,
+that with the policy directory as it is now. For a set that came in a signed bundle, its serial and expiry. Problems of the directory are listed with file, line and fix.`,
 		Example: `  bailiwick policy status
   bailiwick policy status --json | jq -e .up_to_date      # in a script: fails unless what is on disk is in force`,
 		Args: usage(cobra.NoArgs),
@@ -82,6 +84,13 @@ func (a *app) showStatus(s inForce) {
 		}
 		field(w, "gate", gate)
 	}
+	if s.Serial != 0 {
+		text := "serial " + fmt.Sprint(s.Serial) + ", good until " + clock(s.Expires)
+		if !time.Now().Before(s.Expires) {
+			text = "serial " + fmt.Sprint(s.Serial) + ", " + w.red("expired "+clock(s.Expires)+": everything is refused")
+		}
+		field(w, "bundle", text)
+	}
 	if s.Refused {
 		text := w.red("refused another set ") + clock(s.RefusedAt)
 		if len(s.Problems) > 0 && s.SameError {
@@ -111,10 +120,10 @@ func (a *app) showStatus(s inForce) {
 
 func (a *app) policyStatus(ctx context.Context, f logFlags, dir string) (inForce, error) {
 	where, err := a.where()
-	if err != nil && (f.log == "" && f.journal == "" || dir == "") {
+	if err != nil && (f.log == "" && len(f.journals) == 0 || dir == "") {
 		return inForce{}, err
 	}
-	if dir == "" && f.log == "" && f.journal == "" {
+	if dir == "" && f.log == "" && len(f.journals) == 0 {
 		dir = where.PolicyDir
 	}
 	s := inForce{Directory: dir}
@@ -162,6 +171,7 @@ func (s *inForce) heard(e audit.Entry) {
 	} else {
 		s.RefusedAt = time.Time{}
 	}
+	s.Serial, s.Expires = policy.BundleOf(e.Detail)
 	if digest != s.Digest {
 		s.Digest, s.Since = digest, e.Time
 	}
