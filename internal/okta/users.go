@@ -1,0 +1,56 @@
+package okta
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// User is a person as the org knows them.
+type User struct {
+	ID          string    `json:"id"`
+	Status      string    `json:"status"` // STAGED, PROVISIONED, ACTIVE, RECOVERY, PASSWORD_EXPIRED, LOCKED_OUT, SUSPENDED or DEPROVISIONED
+	LastUpdated time.Time `json:"lastUpdated"`
+	Profile     struct {
+		Login string `json:"login"`
+		Email string `json:"email"`
+	} `json:"profile"`
+}
+
+// Active reports whether the person may sign in at all. A state that this program does not know is not active.
+func (u *User) Active() bool {
+	switch u.Status {
+	case "ACTIVE", "RECOVERY", "PASSWORD_EXPIRED", "LOCKED_OUT", "PROVISIONED":
+		return true
+	}
+	return false
+}
+
+// User finds one person by id or login.
+func (c *Client) User(ctx context.Context, idOrLogin string) (User, error) {
+	var u User
+	_, err := c.do(ctx, http.MethodGet, "/api/v1/users/"+url.PathEscape(idOrLogin), nil, nil, &u)
+	return u, err
+}
+
+// Users yields all people, deprovisioned ones included, by Okta's search expression; an empty one means everybody.
+func (c *Client) Users(ctx context.Context, search string) iter.Seq2[User, error] {
+	q := url.Values{"limit": {"200"}}
+	if search != "" {
+		q.Set("search", search)
+	}
+	return pages[User](ctx, c, "/api/v1/users", q)
+}
+
+// UserGroups yields the groups that a person is in.
+func (c *Client) UserGroups(ctx context.Context, userID string) iter.Seq2[Group, error] {
+	return pages[Group](ctx, c, "/api/v1/users/"+url.PathEscape(userID)+"/groups", nil)
+}
+
+// EndSessions signs a person out everywhere and revokes the tokens of OAuth apps.
+func (c *Client) EndSessions(ctx context.Context, userID string) error {
+	_, err := c.do(ctx, http.MethodDelete, "/api/v1/users/"+url.PathEscape(userID)+"/sessions", url.Values{"oauthTokens": {"true"}}, nil, nil)
+	return err
+}
