@@ -58,7 +58,7 @@ func TestDiff(t *testing.T) {
 		"group auditors in payments with \"\": ", "group auditors in any-other with \"\": ", "no_permission -> allowed",
 		"group oncall in deploy with \"no reason, no recent login\": TerminateWorkflowExecution allowed -> obligation_unmet\n",
 		"group temporal:deploy:write in deploy with \"workflow type Nightly\": StartWorkflowExecution allowed -> forbidden\n",
-		"client w in deploy with \"\": 4 actions allowed -> no_permission\n",
+		"client w in deploy with \"\": 13 actions allowed -> no_permission\n",
 	} {
 		if !strings.Contains(access.String(), want) {
 			t.Errorf("no %q in\n%s", want, access.String())
