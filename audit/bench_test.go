@@ -194,7 +194,7 @@ func BenchmarkSealVerify(b *testing.B) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journal: journal, Log: log, Signer: signer}) }()
+	go func() { done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journals: []string{journal}, Log: log, Signer: signer}) }()
 	for size := uint64(0); size < n; time.Sleep(20 * time.Millisecond) {
 		size, _ = tiles.SealedSize(log)
 	}
@@ -204,7 +204,7 @@ func BenchmarkSealVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		r, err := tiles.Verify(context.Background(), tiles.VerifyConfig{Log: log, Journal: journal, VerifierKey: key})
+		r, err := tiles.Verify(context.Background(), tiles.VerifyConfig{Log: log, Journals: []string{journal}, VerifierKey: key})
 		if err != nil || !r.OK() || r.Entries != n {
 			b.Fatalf("%+v %v", r, err)
 		}

@@ -153,6 +153,55 @@ func (j *Journal) Enqueue(e Entry) error {
 	return nil
 }
 
+// AppendRaw records entries that another journal holds, byte for byte, and returns the sequence number of the first once all are
+// durable: all of them or, after an error, none that is acknowledged. It is for replicas: whoever calls it has checked that they are
+// entries.
+func (j *Journal) AppendRaw(ctx context.Context, raw [][]byte) (first uint64, err error) {
+	if len(raw) == 0 {
+		return j.Next(), nil
+	}
+	for _, entry := range raw {
+		if len(entry) == 0 || len(entry) > MaxEntry {
+			return 0, fmt.Errorf("appending entries: one has %d bytes: %w", len(entry), ErrTooLarge)
+		}
+	}
+	b, place, err := j.addAll(raw)
+	if err != nil {
+		return 0, fmt.Errorf("appending entries: %w", err)
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("appending entries: %w", ctx.Err())
+	}
+	if b.err != nil {
+		return 0, fmt.Errorf("appending entries: %w", b.err)
+	}
+	return b.first + uint64(place), nil
+}
+
+// addAll puts entries into one batch, whatever their number: it is bounded by what one request may carry.
+func (j *Journal) addAll(raw [][]byte) (*batch, int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b := j.pending
+	switch {
+	case j.closed:
+		return nil, 0, ErrClosed
+	case j.broken != nil:
+		return nil, 0, j.broken
+	case b.bytes >= j.cfg.QueueBytes:
+		return nil, 0, ErrFull
+	}
+	place := len(b.items)
+	for _, entry := range raw {
+		b.items = append(b.items, item{entry: entry})
+		b.bytes += int64(len(entry))
+	}
+	j.signal()
+	return b, place, nil
+}
+
 // add puts it into the pending batch and returns the batch and its place in it.
 func (j *Journal) add(it item) (*batch, int, error) {
 	j.mu.Lock()

@@ -151,11 +151,15 @@ func (j *Journal) replaceLost(n uint64) error {
 	}
 	j.cfg.Logger.ErrorContext(context.Background(), "acknowledged entries are gone from the journal; their places are marked as lost",
 		"first", j.next, "entries", n)
+	gate, err := j.gate()
+	if err != nil {
+		return fmt.Errorf("marking lost entries: %w", err)
+	}
 	now := time.Now()
 	var b batch
 	for i := range n {
 		raw, err := Entry{
-			ID: "lost-" + strconv.FormatUint(j.next+i, 10), Time: now, Kind: KindLost,
+			ID: "lost-" + strconv.FormatUint(j.next+i, 10), Time: now, Kind: KindLost, Gate: gate,
 			Detail: map[string]string{"seq": strconv.FormatUint(j.next+i, 10), "segment": filepath.Base(j.segment.path), "reason": j.recovered.Reason},
 		}.Marshal()
 		if err != nil {
@@ -169,4 +173,14 @@ func (j *Journal) replaceLost(n uint64) error {
 	j.next += n
 	j.recovered.Lost = n
 	return nil
+}
+
+// gate returns the gate that the entries still there name; empty when there are none. It runs before the mark is open.
+func (j *Journal) gate() (string, error) {
+	gate, err := GateOf(j.cfg.Dir)
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		return "", nil // an entry that names no gate is better than none
+	}
+	return gate, err
 }

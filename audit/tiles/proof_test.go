@@ -131,7 +131,7 @@ func newProvable(t testing.TB) *provable {
 }
 
 func (p *provable) config(index int) ProveConfig {
-	return ProveConfig{Log: p.log, Journal: p.journal, VerifierKey: p.verifier, Index: uint64(index), Keys: p.keys, Blobs: p.blobs}
+	return ProveConfig{Log: p.log, Journals: []string{p.journal}, VerifierKey: p.verifier, Index: uint64(index), Keys: p.keys, Blobs: p.blobs}
 }
 
 func (p *provable) full(t testing.TB) Bundle {

@@ -28,10 +28,10 @@ var ErrNotSealed = errors.New("entry is not sealed yet; a running sealer does so
 
 // ProveConfig says what to prove.
 type ProveConfig struct {
-	Log         string // the log's directory, or a copy of it
-	Journal     string // the journal's; may be empty: only used to tell an entry that is not sealed from one that is not there
-	VerifierKey string // the log's
-	ID          string // the entry's id; when empty, Index counts. Finding an id reads the log from its end: with an index at hand, give Index
+	Log         string   // the log's directory, or a copy of it
+	Journals    []string // the journals'; may be empty: only used to tell an entry that is not sealed from one that is not there
+	VerifierKey string   // the log's
+	ID          string   // the entry's id; when empty, Index counts. Finding an id reads the log from its end: with an index at hand, give Index
 	Index       uint64
 	// KeyEntries are indexes of the gate's entries that name attestation keys, from a search index; nil: the log is read backwards for
 	// the last one.
@@ -124,7 +124,7 @@ func (p *prover) bundle(ctx context.Context) (Bundle, error) {
 
 // absent says why there is nothing at index.
 func (p *prover) absent(ctx context.Context, index uint64) error {
-	for r, err := range Scan(ctx, ScanConfig{Journal: p.cfg.Journal, From: index}) {
+	for r, err := range Scan(ctx, p.unsealed(index)) {
 		if err == nil && r.Index == index {
 			return fmt.Errorf("entry %d: %w", index, ErrNotSealed)
 		}
@@ -133,13 +133,21 @@ func (p *prover) absent(ctx context.Context, index uint64) error {
 	return fmt.Errorf("entry %d of %d: %w", index, p.checkpoint.size, ErrNotFound)
 }
 
+// unsealed is a scan of what the journals have from an index on.
+func (p *prover) unsealed(index uint64) ScanConfig {
+	if len(p.cfg.Journals) == 0 {
+		return ScanConfig{}
+	}
+	return ScanConfig{Log: p.cfg.Log, Journals: p.cfg.Journals, From: index}
+}
+
 // find looks an id up from the end of the log, where the entry that somebody asks for mostly is.
 func (p *prover) find(ctx context.Context, id string) (uint64, error) {
 	index, _, err := p.last(ctx, p.checkpoint.size, []byte(`"id":"`+id+`"`), func(e audit.Entry) bool { return e.ID == id })
 	if !errors.Is(err, ErrNotFound) {
 		return index, err
 	}
-	for r, err := range Scan(ctx, ScanConfig{Journal: p.cfg.Journal, From: p.checkpoint.size}) {
+	for r, err := range Scan(ctx, p.unsealed(p.checkpoint.size)) {
 		if err == nil && r.Entry.ID == id {
 			return 0, fmt.Errorf("entry %d: %w", r.Index, ErrNotSealed)
 		}
@@ -254,7 +262,7 @@ func (p *prover) keys(ctx context.Context, b *Bundle, e audit.Entry) error {
 	return nil
 }
 
-// keyDetail is the detail by which a gate's entry names the key that it attests with from then on, by RFC 7638 thumbprint.
+// keyDetail is the detail by which a gate's entry names the key that it attests with from then on, by its id.
 const keyDetail = "attestation_key"
 
 func namesKey(e audit.Entry, gate string) bool {

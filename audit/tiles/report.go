@@ -21,6 +21,8 @@ const (
 	CodeJournalMismatch     Code = "journal_mismatch"     // an entry of the journal is not the one in the log
 	CodeJournalShort        Code = "journal_short"        // the journal ends before entries that were sealed or acknowledged
 	CodeJournalTorn         Code = "journal_torn"         // the journal is damaged before its end
+	CodeJournalPruned       Code = "journal_pruned"       // a note: entries that are sealed were removed from the journal, as configured
+	CodeOrder               Code = "order_unreadable"     // a note: the file that says how journals go into the log can't be read
 	CodeJournalLost         Code = "journal_lost"         // a note, not a problem: an entry that stands for one that the disk lost
 )
 
@@ -42,8 +44,9 @@ type Report struct {
 	Size       uint64    `json:"size"`                 // entries that the checkpoint commits to
 	Root       string    `json:"root"`                 // root hash that the checkpoint states, base64
 	Entries    uint64    `json:"entries"`              // sealed entries read and hashed
-	Journal    uint64    `json:"journal"`              // sealed entries found alike in the journal
-	Unsealed   uint64    `json:"unsealed"`             // acknowledged entries in the journal behind the checkpoint
+	Journal    uint64    `json:"journal"`              // sealed entries found alike in the journals
+	Elsewhere  uint64    `json:"elsewhere,omitempty"`  // sealed entries of gates whose journal was not given
+	Unsealed   uint64    `json:"unsealed"`             // acknowledged entries in the journals behind the checkpoint
 	Remembered uint64    `json:"remembered,omitempty"` // size of the checkpoint seen before that this log was found to extend
 	Problems   []Problem `json:"problems,omitempty"`
 	Suppressed uint64    `json:"suppressed,omitempty"` // problems beyond the first 100 of a code

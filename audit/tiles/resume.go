@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
@@ -23,10 +21,10 @@ type treeState struct {
 	Root []byte `json:"root"`
 }
 
-// resume finds out where the log ends and checks that the journal goes on from there.
+// resume finds out where the log ends and checks that the journals go on from there.
 //
-// A crash can leave more integrated than published. That part must be what the journal says. Where it is not, Tessera's tree state
-// is put back to the published checkpoint: nobody has seen the rest, and it is integrated again from the journal.
+// A crash can leave more integrated than published. That part must be what the order says. Where it is not, Tessera's tree state
+// is put back to the published checkpoint: nobody has seen the rest, and it is integrated again from the journals.
 func (s *sealing) resume(ctx context.Context) error {
 	log := logDir(s.cfg.Log)
 	published, err := s.readPublished()
@@ -57,41 +55,53 @@ func (s *sealing) resume(ctx context.Context) error {
 			ErrDiverged, published.size)
 	}
 	s.guard = &guard{Signer: s.cfg.Signer, origin: s.cfg.Signer.Name(), edge: edge}
-	return s.resumeJournal(ctx, published, state, statePath)
+	if err := s.resumeOrder(ctx, published.size); err != nil {
+		return err
+	}
+	return s.resumeState(ctx, published, state, statePath)
 }
 
-// resumeJournal brings the reader and the guard to the end of what is integrated.
-func (s *sealing) resumeJournal(ctx context.Context, published checkpoint, state treeState, statePath string) (err error) {
-	s.journal, err = audit.OpenReader(s.cfg.Journal, max(published.size, 1)-1)
+// resumeOrder reads the order, or derives what is missing of it. An order that is behind its log, or ahead of it, is of a copy that was
+// put back by hand: what it says cannot be relied on, and it is derived again.
+func (s *sealing) resumeOrder(ctx context.Context, published uint64) error {
+	s.inputs = inputs{cfg: s.cfg}
+	o, ok, err := logDir(s.cfg.Log).readOrder()
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = s.journal.Close()
+	if !ok || o.Size > published || o.end() < published {
+		if o, err = s.inputs.derive(ctx, published); err != nil {
+			return fmt.Errorf("deriving the log's order: %w", err)
 		}
-	}()
-	check := &frontier{size: published.size, roots: append([]tlog.Hash(nil), s.guard.edge.roots...)}
-	for s.next = max(published.size, 1) - 1; s.next < state.Size; s.next++ {
-		_, raw, err := s.journal.Next()
-		if errors.Is(err, io.EOF) {
-			return s.journalEnds(state.Size)
+		if published > 0 {
+			s.cfg.Logger.InfoContext(ctx, "the log's order was derived again from log and journals", "entries", published)
 		}
-		if err != nil {
-			return fmt.Errorf("reading journal: %w", err)
-		}
-		leaf := tlog.RecordHash(raw)
-		if s.next < published.size {
-			if err := s.checkLast(published.size, leaf); err != nil {
-				return err
-			}
-			continue
-		}
-		check.push(leaf)
-		s.guard.expect(leaf)
 	}
-	if root := check.root(); state.Size > published.size && string(root[:]) != string(state.Root) {
-		s.cfg.Logger.ErrorContext(ctx, "log had entries integrated that are not the journal's; going back to its checkpoint",
+	if o.Sources == nil {
+		o.Sources = map[string]cursor{}
+	}
+	s.order = o
+	return nil
+}
+
+// resumeState brings the guard and the journals' readers to the end of what is integrated.
+func (s *sealing) resumeState(ctx context.Context, published checkpoint, state treeState, statePath string) error {
+	integrated := s.order.after(published.size)
+	if err := s.inputs.look(ctx, &s.order); err != nil {
+		return err
+	}
+	check := &frontier{size: published.size, roots: append([]tlog.Hash(nil), s.guard.edge.roots...)}
+	var leaves []tlog.Hash
+	b, err := s.inputs.replay(integrated)
+	if err != nil {
+		return err
+	}
+	for _, e := range b.entries[:min(uint64(len(b.entries)), state.Size-published.size)] {
+		check.push(e.leaf)
+		leaves = append(leaves, e.leaf)
+	}
+	if root := check.root(); state.Size > published.size && (check.size != state.Size || string(root[:]) != string(state.Root)) {
+		s.cfg.Logger.ErrorContext(ctx, "log had entries integrated that are not the journals'; going back to its checkpoint",
 			"integrated", state.Size, "published", published.size)
 		raw, err := json.Marshal(treeState{Size: published.size, Root: published.root[:]})
 		if err != nil {
@@ -102,30 +112,12 @@ func (s *sealing) resumeJournal(ctx context.Context, published checkpoint, state
 		}
 		return errors.New("the log's tree state was put back to its checkpoint")
 	}
-	return nil
-}
-
-// checkLast compares the last published entry with the journal's: the cheapest sign that they belong together. Verify compares all.
-func (s *sealing) checkLast(size uint64, leaf tlog.Hash) error {
-	index := size - 1
-	tile, err := logDir(s.cfg.Log).readTile(0, index/tileWidth, size)
-	if err != nil {
-		return err
+	for _, leaf := range leaves {
+		s.guard.expect(leaf)
 	}
-	if sealed := tile[index%tileWidth*tlog.HashSize:][:tlog.HashSize]; string(sealed) != string(leaf[:]) {
-		return fmt.Errorf("%w: entry %d of the journal is not the one in the log: use the journal that the log was made from, or a new log directory",
-			ErrDiverged, index)
-	}
-	return nil
-}
-
-// journalEnds says what it means that the journal ends before the log.
-func (s *sealing) journalEnds(sealed uint64) error {
-	if n, known := s.journal.Acknowledged(); known {
-		return fmt.Errorf("%w: the log has %d entries, the journal only %d: use the journal that the log was made from, or a new log directory",
-			ErrDiverged, sealed, n)
-	}
-	return fmt.Errorf("the log has %d entries but there is no journal in %s yet", sealed, s.cfg.Journal)
+	s.next = state.Size
+	s.planned = s.order.after(state.Size)
+	return s.inputs.rewind(s.planned)
 }
 
 // readPublished returns what the log's checkpoint says, after checking that it was signed with our key: the note is signed again

@@ -4,24 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/bailiwick-dev/bailiwick/audit"
-	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
 // SealerConfig are the settings of the sealer.
 type SealerConfig struct {
-	Journal  string        // the journal's directory; it need not exist yet
+	Journals []string      // the journals' directories, one for each gate on this machine; they need not exist yet
+	Replicas string        // a directory whose subdirectories are the journals of remote gates, which may appear while it runs; may be empty
 	Log      string        // the log's directory; created (0700) when absent
 	Signer   note.Signer   // its name is the log's origin
 	Interval time.Duration // how soon an acknowledged entry is under a signed checkpoint; 200 ms to 1 s, default 1 s
@@ -37,9 +34,11 @@ const (
 	stopTimeout  = 10 * time.Second // for the last checkpoint when stopping
 )
 
-// RunSealer seals the journal's entries into the log, in order, until ctx ends (nil) or it must give up (ErrDiverged). The index of
-// an entry in the log is its sequence number in the journal. After a crash it goes on from what is integrated. Other errors, such
-// as a full disk, are logged and tried again.
+// RunSealer seals the journals' entries into the log, those of each journal in its order, until ctx ends (nil) or it must give up
+// (ErrDiverged). Between journals the order is that of arrival: gates' clocks are not compared. An entry gets its index when it is put
+// into the log's order (order.go), which is durable before anything is integrated; with one journal the index is the sequence number in
+// it. After a crash it goes on from what is integrated, in the order begun. Other errors, such as a full disk, are logged and tried
+// again. A replica that can't be read, or is not the one that was sealed, is left out and reported; the other journals go on.
 //
 // Only entries that the journal has acknowledged are sealed, and those are synced: what is sealed can't vanish from the journal by
 // a crash or a failed write.
@@ -54,8 +53,8 @@ func RunSealer(ctx context.Context, cfg SealerConfig) error {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	switch {
-	case cfg.Journal == "" || cfg.Log == "":
-		return errors.New("starting sealer: it needs the directories of the journal and of the log")
+	case len(cfg.Journals) == 0 && cfg.Replicas == "" || cfg.Log == "":
+		return errors.New("starting sealer: it needs the directories of a journal and of the log")
 	case cfg.Signer == nil:
 		return errors.New("starting sealer: it needs a signer")
 	case cfg.Interval < 200*time.Millisecond || cfg.Interval > time.Second:
@@ -98,18 +97,20 @@ func RunSealer(ctx context.Context, cfg SealerConfig) error {
 type sealing struct {
 	cfg     SealerConfig
 	guard   *guard
-	journal *audit.Reader
-	next    uint64 // index of the next entry to seal
+	inputs  inputs
+	order   order
+	planned []run  // of the order, what a crash left to be integrated
+	next    uint64 // index of the next entry to integrate
 	add     tessera.AddFn
 }
 
 // seal runs one sealing. It returns nil only when ctx ended and all that was added is under a checkpoint.
 func seal(ctx context.Context, cfg SealerConfig) (err error) {
 	s := &sealing{cfg: cfg}
+	defer s.inputs.close()
 	if err := s.resume(ctx); err != nil {
 		return fmt.Errorf("resuming log: %w", err)
 	}
-	defer func() { _ = s.journal.Close() }()
 
 	driver, err := posix.New(ctx, posix.Config{Path: cfg.Log})
 	if err != nil {
@@ -137,7 +138,7 @@ func seal(ctx context.Context, cfg SealerConfig) (err error) {
 	return nil
 }
 
-// follow seals what the journal has and gets until ctx ends.
+// follow seals what the journals have and gets until ctx ends.
 func (s *sealing) follow(ctx context.Context) error {
 	poll := time.NewTicker(s.cfg.Interval / 5)
 	defer poll.Stop()
@@ -160,49 +161,76 @@ func (s *sealing) follow(ctx context.Context) error {
 	}
 }
 
-// sealBatch hands the entries that are there, at most batchEntries, to Tessera and waits until they are integrated: were a batch to
-// fail with the next one already under way, the next one would take its place in the log. atEnd says that there are no more now.
-//
-// Tessera cuts a batch by age too, and two batches cut at nearly the same moment could be swapped. So adding stops well before the
-// age is reached.
+// sealBatch places the entries that are there, at most batchEntries, in the log's order, hands them to Tessera and waits until they are
+// integrated: were a batch to fail with the next one already under way, the next one would take its place in the log. atEnd says that
+// there are no more now.
 func (s *sealing) sealBatch(ctx context.Context) (atEnd bool, err error) {
-	var futures []tessera.IndexFuture
-	var readErr error
-	started := time.Now()
-	for len(futures) < batchEntries && time.Since(started) < s.cfg.Interval/40 {
-		seq, raw, err := s.journal.Next()
-		if errors.Is(err, io.EOF) {
-			atEnd = true
-			break
-		}
+	began := time.Now()
+	if err := s.inputs.look(ctx, &s.order); err != nil {
+		return false, err
+	}
+	b, err := s.planBatch(ctx)
+	if err != nil {
+		return false, err
+	}
+	count := len(b.entries)
+	for len(b.entries) > 0 {
+		n, err := s.integrate(ctx, b.entries)
 		if err != nil {
-			readErr = fmt.Errorf("reading journal: %w", err)
-			break
+			return false, err
 		}
-		if want := s.next + uint64(len(futures)); seq != want {
-			return false, fmt.Errorf("reading journal: entry %d came where %d was expected", seq, want)
+		b.entries = b.entries[n:]
+	}
+	if took := time.Since(began); count > 0 && took > s.cfg.Interval {
+		s.cfg.Logger.WarnContext(ctx, "sealing is slow", "entries", count, "took", took)
+	}
+	return b.atEnd, nil
+}
+
+// planBatch returns what is to be integrated next. When it returns, the order that it has is on disk. A crash before that leaves an
+// order without these entries, which are then placed anew; after it, they are integrated in this order.
+func (s *sealing) planBatch(ctx context.Context) (batch, error) {
+	if len(s.planned) > 0 {
+		b, err := s.inputs.replay(s.planned)
+		if err == nil {
+			s.planned = nil
 		}
-		if _, known := s.journal.Acknowledged(); !known {
-			return false, errors.New("reading journal: it has no acknowledged mark: open it with its gate once before sealing")
-		}
-		s.guard.expect(tlog.RecordHash(raw))
-		futures = append(futures, s.add(context.WithoutCancel(ctx), tessera.NewEntry(raw)))
+		return b, err
+	}
+	b := s.inputs.gather(ctx, &s.order)
+	if len(b.entries) == 0 {
+		return b, nil
+	}
+	published, err := SealedSize(s.cfg.Log)
+	if err != nil {
+		return batch{}, err
+	}
+	s.order.fold(published)
+	s.order.Runs = append(s.order.Runs, b.runs...)
+	if err := logDir(s.cfg.Log).writeOrder(s.order, durableWrite); err != nil {
+		return batch{}, err // what was read is read again after a restart
+	}
+	return b, nil
+}
+
+// integrate gives entries to Tessera until it may cut its batch by age, and waits for them. Two batches cut at nearly the same moment
+// could be swapped, so adding stops well before that age is reached.
+func (s *sealing) integrate(ctx context.Context, entries []planned) (n int, err error) {
+	var futures []tessera.IndexFuture
+	for began := time.Now(); len(futures) < len(entries) && time.Since(began) < s.cfg.Interval/40; {
+		e := entries[len(futures)]
+		s.guard.expect(e.leaf)
+		futures = append(futures, s.add(context.WithoutCancel(ctx), tessera.NewEntry(e.raw)))
 	}
 	for _, future := range futures {
 		index, err := future()
 		if err != nil {
-			return false, fmt.Errorf("sealing entry %d: %w", s.next, err)
+			return 0, fmt.Errorf("sealing entry %d: %w", s.next, err)
 		}
 		if index.Index != s.next {
-			return false, fmt.Errorf("sealing entry %d: the log gave it index %d", s.next, index.Index)
+			return 0, fmt.Errorf("sealing entry %d: the log gave it index %d", s.next, index.Index)
 		}
 		s.next++
 	}
-	if readErr != nil {
-		return false, readErr
-	}
-	if len(futures) > 0 && time.Since(started) > s.cfg.Interval {
-		s.cfg.Logger.WarnContext(ctx, "sealing is slow", "entries", len(futures), "took", time.Since(started))
-	}
-	return atEnd, nil
+	return len(futures), nil
 }

@@ -35,7 +35,7 @@ func sealChild(dir string) {
 	signer, _, err := LoadOrCreateKey(filepath.Join(dir, "key"), origin)
 	if err == nil {
 		fmt.Println("started")
-		err = RunSealer(context.Background(), SealerConfig{Journal: filepath.Join(dir, "journal"), Log: filepath.Join(dir, "log"),
+		err = RunSealer(context.Background(), SealerConfig{Journals: []string{filepath.Join(dir, "journal"), filepath.Join(dir, "journal-control")}, Log: filepath.Join(dir, "log"),
 			Signer: signer, Interval: 200 * time.Millisecond})
 	}
 	fmt.Println("error", err)
@@ -182,11 +182,11 @@ func TestSealerGivesUp(t *testing.T) {
 		"another journal": {func(t *testing.T, l *testLog) {
 			_ = os.RemoveAll(l.journal)
 			forge(t, l.journal, 300, 299)
-		}, "entry 299 of the journal is not the one in the log"},
+		}, `entry 299 of the journal of gate "test" is not the one in the log`},
 		"shorter journal": {func(t *testing.T, l *testLog) {
 			_ = os.RemoveAll(l.journal)
 			enqueue(t, l.journal, 0, 20)
-		}, "the log has 300 entries, the journal only 20"},
+		}, `the log has 300 entries of gate "test", the journal only 20`},
 		"tree state rolled back": {func(t *testing.T, l *testLog) {
 			write(t, filepath.Join(l.log, ".state", "treeState"), []byte(`{"size":10,"root":""}`))
 		}, "tree state has 10 entries, its checkpoint 300"},
@@ -199,7 +199,7 @@ func TestSealerGivesUp(t *testing.T) {
 			c.do(t, l)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			err := RunSealer(ctx, SealerConfig{Journal: l.journal, Log: l.log, Signer: l.signer, Interval: 200 * time.Millisecond})
+			err := RunSealer(ctx, SealerConfig{Journals: []string{l.journal}, Log: l.log, Signer: l.signer, Interval: 200 * time.Millisecond})
 			if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
 			}
@@ -212,7 +212,7 @@ func TestOneSealer(t *testing.T) {
 	enqueue(t, l.journal, 0, 1)
 	stop := l.start(t)
 	l.awaitSize(t, 1)
-	err := RunSealer(t.Context(), SealerConfig{Journal: l.journal, Log: l.log, Signer: l.signer})
+	err := RunSealer(t.Context(), SealerConfig{Journals: []string{l.journal}, Log: l.log, Signer: l.signer})
 	if err == nil || !strings.Contains(err.Error(), "another one seals this log") {
 		t.Errorf("a second sealer: %v", err)
 	}
@@ -221,9 +221,9 @@ func TestOneSealer(t *testing.T) {
 	}
 	for name, cfg := range map[string]SealerConfig{
 		"no dirs":   {Signer: l.signer},
-		"no signer": {Journal: l.journal, Log: l.log},
-		"slow":      {Journal: l.journal, Log: l.log, Signer: l.signer, Interval: time.Minute},
-		"fast":      {Journal: l.journal, Log: l.log, Signer: l.signer, Interval: time.Millisecond},
+		"no signer": {Journals: []string{l.journal}, Log: l.log},
+		"slow":      {Journals: []string{l.journal}, Log: l.log, Signer: l.signer, Interval: time.Minute},
+		"fast":      {Journals: []string{l.journal}, Log: l.log, Signer: l.signer, Interval: time.Millisecond},
 	} {
 		if err := RunSealer(t.Context(), cfg); err == nil {
 			t.Errorf("%s: ran", name)

@@ -214,7 +214,7 @@ func TestRemembered(t *testing.T) {
 	remember := filepath.Join(t.TempDir(), "seen")
 	check := func(l *testLog, journal string) Report {
 		t.Helper()
-		r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journal: journal, VerifierKey: l.verifier, Remember: remember})
+		r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journals: []string{journal}, VerifierKey: l.verifier, Remember: remember})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestVerifyErrors(t *testing.T) {
 		"key":        {Log: l.log, VerifierKey: "nonsense"},
 		"no log":     {Log: l.log + "x", VerifierKey: l.verifier},
 		"empty log":  {VerifierKey: l.verifier},
-		"no journal": {Log: l.log, Journal: l.journal + "x", VerifierKey: l.verifier},
+		"no journal": {Log: l.log, Journals: []string{l.journal + "x"}, VerifierKey: l.verifier},
 		"a file":     {Log: filepath.Join(l.log, checkpointName), VerifierKey: l.verifier},
 	} {
 		if _, err := Verify(t.Context(), cfg); err == nil {

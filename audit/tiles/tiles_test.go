@@ -72,7 +72,7 @@ func (l *testLog) start(t testing.TB) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- RunSealer(ctx, SealerConfig{Journal: l.journal, Log: l.log, Signer: l.signer, Interval: 200 * time.Millisecond})
+		done <- RunSealer(ctx, SealerConfig{Journals: []string{l.journal}, Log: l.log, Signer: l.signer, Interval: 200 * time.Millisecond})
 	}()
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() { _ = stop() })
@@ -109,7 +109,7 @@ func (l *testLog) seal(t testing.TB, n int) {
 
 func (l *testLog) verify(t testing.TB) Report {
 	t.Helper()
-	r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journal: l.journal, VerifierKey: l.verifier})
+	r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journals: []string{l.journal}, VerifierKey: l.verifier})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestSealVerifyScan(t *testing.T) {
 	}
 	enqueue(t, l.journal, 700, 705)
 	var last uint64
-	r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journal: l.journal, VerifierKey: l.verifier,
+	r, err := Verify(t.Context(), VerifyConfig{Log: l.log, Journals: []string{l.journal}, VerifierKey: l.verifier,
 		Progress: func(done, total uint64) {
 			if done <= last || total != 700 {
 				t.Errorf("progress %d after %d of %d", done, last, total)
@@ -160,7 +160,7 @@ func TestSealVerifyScan(t *testing.T) {
 	}
 	for _, from := range []uint64{0, 1, 255, 256, 257, 699, 700, 704, 705} {
 		next := from
-		for record, err := range Scan(t.Context(), ScanConfig{Log: l.log, Journal: l.journal, From: from}) {
+		for record, err := range Scan(t.Context(), ScanConfig{Log: l.log, Journals: []string{l.journal}, From: from}) {
 			if err != nil || record.Index != next || record.Entry.ID != fmt.Sprint("e", next) || record.Sealed != (next < 700) {
 				t.Fatalf("from %d at %d: %+v %v", from, next, record, err)
 			}

@@ -18,9 +18,9 @@ import (
 
 // VerifyConfig says what to verify.
 type VerifyConfig struct {
-	Log         string // the log's directory, or a copy of it
-	Journal     string // the journal's directory, or a copy; empty: not compared
-	VerifierKey string // note verifier key, as LoadOrCreateKey returned it; its name is the origin expected
+	Log         string   // the log's directory, or a copy of it
+	Journals    []string // the journals' directories, or copies; entries of gates whose journal is not among them are not compared
+	VerifierKey string   // note verifier key, as LoadOrCreateKey returned it; its name is the origin expected
 	// Remember is a file that keeps the newest checkpoint found good, so that a log rolled back or rewritten since is noticed. Keep
 	// it where those who can change the log can't. Empty: nothing is remembered. It is updated only when the log is found good.
 	Remember string
@@ -39,17 +39,15 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 	if err != nil {
 		return v.report, fmt.Errorf("verifying log: the verifier key must have the form ORIGIN+HASH+KEY: %w", err)
 	}
-	for _, dir := range []string{cfg.Log, cfg.Journal} {
-		if dir == "" && dir == cfg.Journal && cfg.Log != "" {
-			continue
-		}
+	dirs := distinct(cfg.Journals)
+	for _, dir := range append([]string{cfg.Log}, dirs...) {
 		if info, err := os.Stat(dir); err != nil {
 			return v.report, fmt.Errorf("verifying log: %w", err)
 		} else if !info.IsDir() {
 			return v.report, fmt.Errorf("verifying log: %s is not a directory", dir)
 		}
 	}
-	if err := v.run(ctx, verifier); err != nil {
+	if err := v.run(ctx, verifier, dirs); err != nil {
 		return v.report, fmt.Errorf("verifying log: %w", err)
 	}
 	return v.report, nil
@@ -64,13 +62,15 @@ type verification struct {
 	remembered *checkpoint
 	report     Report
 
-	edge    frontier      // computed from the entries
-	levels  []level       // the tiles as stored, bottom up
-	suspect []uint64      // entries whose hash is not in the stored tile; which of the two is wrong shows at the end
-	journal *audit.Reader // nil when there is nothing to compare any more
+	edge     frontier // computed from the entries
+	levels   []level  // the tiles as stored, bottom up
+	suspect  []uint64 // entries whose hash is not in the stored tile; which of the two is wrong shows at the end
+	journals []*compared
+	alone    bool // there is one journal, and the log is made of no other
+	leftOut  map[tlog.Hash]*leftOut
 }
 
-func (v *verification) run(ctx context.Context, verifier note.Verifier) error {
+func (v *verification) run(ctx context.Context, verifier note.Verifier, dirs []string) error {
 	msg, err := v.readCheckpoint(verifier)
 	if err != nil {
 		return err
@@ -78,15 +78,11 @@ func (v *verification) run(ctx context.Context, verifier note.Verifier) error {
 	if err := v.readRemembered(verifier); err != nil {
 		return err
 	}
-	// The journal is opened after the checkpoint is read: it is always ahead of the log.
-	if v.cfg.Journal != "" {
-		journal, err := audit.OpenReader(v.cfg.Journal, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = journal.Close() }()
-		v.journal = journal
+	// The journals are opened after the checkpoint is read: they are always ahead of the log.
+	if err := v.openJournals(dirs); err != nil {
+		return err
 	}
+	defer v.closeJournals()
 	for b := range v.log.bundles(ctx, v.checkpoint.size) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -183,6 +179,9 @@ func (v *verification) bundle(b checkedBundle) {
 	}
 	for i := range want {
 		index := first + uint64(i)
+		if i == len(b.entries) {
+			v.missing(want - i)
+		}
 		switch {
 		case i < len(b.entries):
 			v.entry(index, b, i)
@@ -212,7 +211,7 @@ func (v *verification) entry(index uint64, b checkedBundle, i int) {
 	if p.kind == audit.KindLost {
 		v.report.note(CodeJournalLost, index, "entry %d stands for one that was acknowledged and that the journal's disk lost", index)
 	}
-	v.compareJournal(index, b.entries[i])
+	v.compareJournal(index, b.entries[i], b.hashes[i])
 }
 
 // finish compares what was computed from the entries with what was signed.

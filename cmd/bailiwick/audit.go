@@ -13,33 +13,39 @@ import (
 )
 
 // logFlags say which log: the context's, or one named by flags.
-type logFlags struct{ log, journal string }
+type logFlags struct {
+	log      string
+	journals []string
+}
 
 func (f *logFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.log, "log", "", "directory of the sealed log (default: the context's)")
-	c.Flags().StringVar(&f.journal, "journal", "", "directory of the journal (default: the context's, unless --log is given)")
+	c.Flags().StringSliceVar(&f.journals, "journal", nil, "directory of a gate's journal; may be repeated (default: the context's, unless --log is given)")
 }
 
-// dirs resolves the flags. A log named by hand is taken alone: the context's journal belongs to another one.
-func (a *app) dirs(f logFlags) (log, journal string, c login.Context, err error) {
+// dirs resolves the flags. A log named by hand is taken alone: the context's journals belong to another one.
+func (a *app) dirs(f logFlags) (log string, journals []string, c login.Context, err error) {
 	c, cerr := a.where()
-	if f.log != "" || f.journal != "" {
-		return f.log, f.journal, c, nil
+	if f.log != "" || len(f.journals) > 0 {
+		return f.log, f.journals, c, nil
 	}
 	if cerr != nil {
-		return "", "", c, cerr
+		return "", nil, c, cerr
 	}
-	if c.LogDir == "" && c.JournalDir == "" {
-		return "", "", c, &coded{Code: "no_log", Text: fmt.Sprintf("context %s does not say where the log is", c.Name), Fix: "name a copy of it with --log DIR"}
+	if journals, err = c.JournalDirs(); err != nil {
+		return "", nil, c, err
 	}
-	return c.LogDir, c.JournalDir, c, nil
+	if c.LogDir == "" && len(journals) == 0 {
+		return "", nil, c, &coded{Code: "no_log", Text: fmt.Sprintf("context %s does not say where the log is", c.Name), Fix: "name a copy of it with --log DIR"}
+	}
+	return c.LogDir, journals, c, nil
 }
 
 func (a *app) auditCommand() *cobra.Command {
 	return group("audit", "Read and verify the record of decisions", `Read and verify the record of decisions: who asked for what, whether it was allowed, by which policy, and why.
 
-The journal holds each decision before a changing call is let through; within a second it is sealed into a Merkle log with a signed checkpoint.
-Both are directories of files, and reading and verifying need no server.`,
+A gate's journal holds each decision before a changing call is let through; within a second it is sealed, with those of the other gates, into one
+Merkle log with a signed checkpoint. All are directories of files, and reading and verifying need no server.`,
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
 		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand())
 }
@@ -105,11 +111,12 @@ refusals are always shown.`,
 const followEvery = 300 * time.Millisecond
 
 func (a *app) auditTail(ctx context.Context, f tailFlags) error {
-	log, journal, _, err := a.dirs(f.logFlags)
+	log, journals, _, err := a.dirs(f.logFlags)
 	if err != nil {
 		return err
 	}
-	cfg := tiles.ScanConfig{Log: log, Journal: journal}
+	// What has no place in the log yet may still change places, so it is not followed; it has one within a fifth of a second.
+	cfg := tiles.ScanConfig{Log: log, Journals: journals, Placed: f.follow}
 	var latest []record
 	for r, err := range tiles.Scan(ctx, cfg) {
 		if err != nil && r.Raw == nil {

@@ -111,12 +111,12 @@ func (a *app) auditShowCommand() *cobra.Command {
 }
 
 func (a *app) findEntry(ctx context.Context, f logFlags, id string) (record, error) {
-	log, journal, _, err := a.dirs(f)
+	log, journals, _, err := a.dirs(f)
 	if err != nil {
 		return record{}, err
 	}
 	var found []record
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journal: journal}) {
+	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return record{}, err
 		}

@@ -30,17 +30,18 @@ func (f *indexFlags) register(c *cobra.Command) {
 // openedIndex is an index with the log that it is of.
 type openedIndex struct {
 	*index.Index
-	log, journal string
-	dsn          string
+	log      string
+	journals []string
+	dsn      string
 }
 
 // openIndex opens the index of the log that the flags name.
 func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error) {
-	log, journal, _, err := a.dirs(f.logFlags)
+	log, journals, _, err := a.dirs(f.logFlags)
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{log, journal} {
+	for _, dir := range append([]string{log}, journals...) {
 		if dir == "" {
 			continue
 		}
@@ -48,14 +49,14 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 			return nil, &coded{Code: "no_log", Text: fmt.Sprintf("the log can't be read: %v", err), Fix: "name it with --log DIR, or start the environment that keeps it"}
 		}
 	}
-	x := &openedIndex{log: log, journal: journal, dsn: f.index}
+	x := &openedIndex{log: log, journals: journals, dsn: f.index}
 	if x.dsn == "" {
 		x.dsn = os.Getenv("BAILIWICK_INDEX")
 	}
 	if x.dsn == "" {
 		beside := log
 		if beside == "" {
-			beside = journal
+			beside = journals[0]
 		}
 		x.dsn = filepath.Clean(beside) + ".index.db"
 	}
@@ -79,8 +80,12 @@ func (a *app) syncedIndex(ctx context.Context, f indexFlags) (*openedIndex, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := a.awaitPlaces(ctx, x); err != nil {
+		_ = x.Close()
+		return nil, err
+	}
 	_, err = x.Sync(ctx, a.progress(x.source, "indexing"))
-	if errors.Is(err, index.ErrBehind) && x.journal == "" {
+	if errors.Is(err, index.ErrBehind) && len(x.journals) == 0 {
 		fmt.Fprintf(a.errs, "%s the index knows entries that are in the journal and not in this log yet\n", a.errs.yellow("note:"))
 		err = nil
 	}
@@ -94,10 +99,34 @@ func (a *app) syncedIndex(ctx context.Context, f indexFlags) (*openedIndex, erro
 	return x, nil
 }
 
+// placesWithin is how long a query waits for the sealer to give new entries their places in the log.
+const placesWithin = time.Second
+
+// awaitPlaces waits until what the journals had when it was called has a place in the log: with several gates, that is what the index goes
+// by. A sealer gives it within a fifth of a second; when none is running, the query goes without, and says so.
+func (a *app) awaitPlaces(ctx context.Context, x *openedIndex) error {
+	if len(x.journals) < 2 {
+		return nil
+	}
+	cfg := tiles.ScanConfig{Log: x.log, Journals: x.journals}
+	n, err := tiles.Unplaced(ctx, cfg, 1000)
+	for end := time.Now().Add(placesWithin); err == nil && n > 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+		var left int
+		if left, err = tiles.Unplaced(ctx, cfg, 1000); left < n {
+			return err // the sealer is at it, and it takes the journals whole
+		}
+	}
+	if err == nil && n > 0 {
+		fmt.Fprintf(a.errs, "%s %d entries of the journals have no place in the log yet and are left out: is the control plane running?\n", a.errs.yellow("note:"), n)
+	}
+	return err
+}
+
 // source hands out the log's entries.
 func (x *openedIndex) source(ctx context.Context, from uint64) iter.Seq2[index.Record, error] {
 	return func(yield func(index.Record, error) bool) {
-		for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: x.log, Journal: x.journal, From: from}) {
+		for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: x.log, Journals: x.journals, From: from, Placed: true}) {
 			if err != nil && r.Raw != nil {
 				err = nil // malformed: the index keeps it and finds it by nothing
 			}

@@ -138,7 +138,7 @@ func TestProveWithEverything(t *testing.T) {
 		t.Errorf("an entry that is not sealed was proven: %s", errs)
 	}
 	go func() {
-		done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journal: journalDir, Log: logDir, Signer: noteSigner, Interval: 200 * time.Millisecond})
+		done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journals: []string{journalDir}, Log: logDir, Signer: noteSigner, Interval: 200 * time.Millisecond})
 	}()
 	defer func() { cancel(); <-done }()
 	var code int

@@ -55,7 +55,7 @@ ID is a decision's id, its beginning, or an index. An entry made within the last
 
 func (a *app) prove(c *cobra.Command, f proveFlags, id string) error {
 	ctx := c.Context()
-	log, journal, where, err := a.dirs(f.logFlags)
+	log, journals, where, err := a.dirs(f.logFlags)
 	if err != nil {
 		return err
 	}
@@ -78,9 +78,9 @@ func (a *app) prove(c *cobra.Command, f proveFlags, id string) error {
 	if err != nil {
 		return err
 	}
-	cfg := tiles.ProveConfig{Log: log, Journal: journal, VerifierKey: key, Index: row.Index, Blobs: f.blobs}
-	if cfg.Blobs == "" && journal != "" {
-		cfg.Blobs = blobs.Beside(journal)
+	cfg := tiles.ProveConfig{Log: log, Journals: journals, VerifierKey: key, Index: row.Index, Blobs: f.blobs}
+	if cfg.Blobs == "" {
+		cfg.Blobs = blobsOf(journals, row.Entry)
 	}
 	if cfg.KeyEntries, err = x.keyEntries(ctx, row); err != nil {
 		return err
@@ -121,6 +121,22 @@ func (a *app) prove(c *cobra.Command, f proveFlags, id string) error {
 	fmt.Fprintf(a.out, "%s entry %d (%s) in %s.\n", a.out.green("Proven:"), bundle.Entry.Index, safe(row.Entry.ID), safe(f.out))
 	fmt.Fprintf(a.out, "  check it anywhere: bailiwick audit verify-bundle %s --key '%s'\n", safe(filepath.Base(f.out)), safe(key))
 	return nil
+}
+
+// blobsOf is the directory, of those beside the journals, that has the texts of the set that decided; else that of the first journal.
+func blobsOf(journals []string, e audit.Entry) string {
+	if len(journals) == 0 {
+		return ""
+	}
+	for _, dir := range journals {
+		if e.Decision == nil {
+			break
+		}
+		if _, err := blobs.Get(blobs.Beside(dir), e.Decision.PolicyDigest); err == nil {
+			return blobs.Beside(dir)
+		}
+	}
+	return blobs.Beside(journals[0])
 }
 
 // logKey resolves --key: a verifier key, @FILE, or else the context's.

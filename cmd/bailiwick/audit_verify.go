@@ -28,7 +28,7 @@ Exit code 4 means that something is wrong; each problem has a stable code.`,
   bailiwick audit verify --log /backup/log --key 'bailiwick.dev+1a2b3c4d+AQ…' --remember last.checkpoint`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			log, journal, where, err := a.dirs(f)
+			log, journals, where, err := a.dirs(f)
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ Exit code 4 means that something is wrong; each problem has a stable code.`,
 					return err
 				}
 			}
-			cfg := tiles.VerifyConfig{Log: log, Journal: journal, VerifierKey: key, Remember: remember}
+			cfg := tiles.VerifyConfig{Log: log, Journals: journals, VerifierKey: key, Remember: remember}
 			if a.errs.tty && !a.asJSON {
 				cfg.Progress = func(done, total uint64) {
 					fmt.Fprintf(a.errs, "\r\x1b[Kverifying %d of %d entries", done, total)
@@ -118,7 +118,10 @@ func (a *app) showVerification(r tiles.Report) error {
 	row("entries", fmt.Sprintf("%d sealed and hashed to the signed root", r.Entries))
 	row("root", safe(r.Root))
 	if r.Journal > 0 {
-		row("journal", fmt.Sprintf("%d entries, alike in journal and log", r.Journal))
+		row("journal", fmt.Sprintf("%d entries, alike in journals and log", r.Journal))
+	}
+	if r.Elsewhere > 0 {
+		row("elsewhere", fmt.Sprintf("%d entries are of gates whose journal is not here, and were not compared with one", r.Elsewhere))
 	}
 	if r.Unsealed > 0 {
 		row("unsealed", fmt.Sprintf("%d acknowledged entries wait in the journal for the next checkpoint", r.Unsealed))

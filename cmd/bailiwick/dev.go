@@ -217,7 +217,7 @@ func (d *devEnv) writeContext() error {
 	c := login.Context{
 		Name: d.name(), Issuer: d.issuer(), ClientID: devorg.CLIClient, Scopes: defaultScopes, Audience: d.audience(),
 		Address: d.address(), HTTP: fmt.Sprintf("http://127.0.0.1:%d", d.flags.ports.HTTP), ControlURL: d.controlURL(),
-		LogDir: d.state.path("log"), JournalDir: d.state.path("journal"), LogKey: d.control.verifierKey, PolicyDir: d.state.path("policy"),
+		LogDir: d.state.path("log"), JournalDir: d.state.path("journal"), Journals: []string{d.state.path("journal-control")}, ReplicaDir: d.state.path("replicas"), LogKey: d.control.verifierKey, PolicyDir: d.state.path("policy"),
 		DefaultNamespace: "deploy", Namespaces: devNamespaces, Profile: d.app.profile,
 	}
 	if !d.flags.noUI {

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
-	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
@@ -30,14 +25,15 @@ type controlPlane struct {
 	failed      chan error
 	log         io.Closer
 
-	journal, sealed string // directories
-	cancel          context.CancelFunc
-	sealer          chan error // the sealer's end
+	journals []string // directories
+	sealed   string
+	cancel   context.CancelFunc
+	sealer   chan error // the sealer's end
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
-	signer, err := attest.LoadOrCreateSigner(d.state.path("keys", "attestation.pem"))
-	if err != nil {
+	gateKeys := d.state.path("keys", "attestation")
+	if _, err := attest.OpenKeys(attest.KeysConfig{Path: gateKeys}); err != nil { // made before the gate starts, so that they can be published
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
 	logSigner, verifierKey, err := tiles.LoadOrCreateKey(d.state.path("keys", "log.key"), "bailiwick.dev/"+d.name())
@@ -51,7 +47,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journal: d.state.path("journal"), sealed: d.state.path("log"), sealer: make(chan error, 1)}
+	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journals: []string{d.state.path("journal"), d.state.path("journal-control")}, sealed: d.state.path("log"), sealer: make(chan error, 1)}
 	if c.plane, err = control.Open(ctx, control.Config{
 		Name: d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
 		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
@@ -59,7 +55,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		log.Close()
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
-	c.publish(signer.PublicKeySet().Merge(c.plane.Signer().PublicKeySet()).JSON())
+	c.publish(gateKeys)
 	listener, err := listenOn(d.flags.ports.Control, d.flags.ports.all()[1])
 	if err != nil {
 		return nil, errors.Join(err, c.plane.Close(), log.Close())
@@ -74,7 +70,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	sealing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	go func() {
-		err := tiles.RunSealer(sealing, tiles.SealerConfig{Journal: c.journal, Log: c.sealed, Signer: logSigner, Logger: logger})
+		err := tiles.RunSealer(sealing, tiles.SealerConfig{Journals: c.journals, Replicas: d.state.path("replicas"), Log: c.sealed, Signer: logSigner, Logger: logger})
 		if err != nil {
 			c.failed <- fmt.Errorf("sealing the audit log: %w", err)
 		}
@@ -84,11 +80,16 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 }
 
 // publish mounts what everybody may know.
-func (c *controlPlane) publish(keys []byte) {
+func (c *controlPlane) publish(gateKeys string) {
 	c.plane.Handle("GET /.well-known/bailiwick/keys", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		set, err := attest.PublishedKeys(gateKeys)
+		if err != nil {
+			control.Problem(w, http.StatusServiceUnavailable, "keys_unreadable", "the gate's published keys could not be read", "look at the key directory and the control plane's log")
+			return
+		}
 		w.Header().Set("Content-Type", "application/jwk-set+json")
-		w.Header().Set("Cache-Control", "public, max-age=300, must-revalidate")
-		_, _ = w.Write(keys)
+		w.Header().Set("Cache-Control", "public, max-age=60, must-revalidate")
+		_, _ = w.Write(set.Merge(c.plane.Signer().PublicKeySet()).JSON())
 	}))
 	c.plane.Handle("GET /healthz", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		health := struct {
@@ -107,42 +108,10 @@ func (c *controlPlane) publish(keys []byte) {
 	}))
 }
 
-// pending counts the journal's entries behind the checkpoint, up to 1000.
+// pending counts the journals' entries behind the checkpoint, up to 1000.
 func (c *controlPlane) pending() (uint64, error) {
-	size, err := checkpointSize(filepath.Join(c.sealed, "checkpoint"))
-	if err != nil {
-		return 0, err
-	}
-	r, err := audit.OpenReader(c.journal, size)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = r.Close() }()
-	for n := uint64(0); ; n++ {
-		_, _, err := r.Next()
-		if errors.Is(err, io.EOF) || n == 1000 {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-}
-
-// checkpointSize reads the tree size, the second line of a checkpoint (https://c2sp.org/tlog-checkpoint). Without a checkpoint it is 0.
-func checkpointSize(path string) (uint64, error) {
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	lines := bytes.SplitN(raw, []byte("\n"), 3)
-	if len(lines) < 3 {
-		return 0, fmt.Errorf("%s is not a checkpoint", path)
-	}
-	return strconv.ParseUint(string(lines[1]), 10, 64)
+	n, err := tiles.Unsealed(context.Background(), tiles.ScanConfig{Log: c.sealed, Journals: c.journals}, 1000)
+	return uint64(n), err
 }
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.

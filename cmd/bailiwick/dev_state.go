@@ -15,7 +15,7 @@ import (
 //	temporal/  the server's database and certificates
 //	keys/      signing keys of attestations and of the log, the worker's own key
 //	policy/    roles.yaml and *.cedar: yours to edit
-//	journal/   decisions as they are made, journal-control/ those of the control plane; log/ the same, sealed
+//	journal/   decisions as they are made, journal-control/ those of the control plane, replicas/ those of remote gates; log/ all of them, sealed
 //	logs/      what the parts print
 type stateDir struct {
 	dir  string

@@ -208,7 +208,7 @@ func (a *app) report(err error) int {
 // canExplain reports whether a refusal was one of policy and its record is here to read.
 func (a *app) canExplain(d denial) bool {
 	where, err := a.where()
-	return err == nil && d.decision != "" && (where.JournalDir != "" || where.LogDir != "") &&
+	return err == nil && d.decision != "" && (where.JournalDir != "" || len(where.Journals) > 0 || where.LogDir != "") &&
 		slices.Contains([]policy.Code{policy.CodeNoPermission, policy.CodeForbidden, policy.CodeObligation, policy.CodeUnresolved, policy.CodePolicyError}, policy.Code(d.code))
 }
 

@@ -84,14 +84,16 @@ func unpackPolicy(archive []byte) ([]policyText, error) {
 
 // keptPolicy finds the texts that had the digest, as the gate kept them beside its journal. Wrapped blobs.ErrNotFound: it kept none.
 func (a *app) keptPolicy(f logFlags, digest string) ([]policyText, error) {
-	_, journal, _, err := a.dirs(f)
+	_, journals, _, err := a.dirs(f)
 	if err != nil {
 		return nil, err
 	}
-	if journal == "" {
-		return nil, fmt.Errorf("no journal is named, beside which policies are kept: %w", blobs.ErrNotFound)
+	raw, err := []byte(nil), fmt.Errorf("no journal is named, beside which policies are kept: %w", blobs.ErrNotFound)
+	for _, dir := range journals {
+		if raw, err = blobs.Get(blobs.Beside(dir), digest); err == nil {
+			break
+		}
 	}
-	raw, err := blobs.Get(blobs.Beside(journal), digest)
 	if err != nil {
 		return nil, err
 	}

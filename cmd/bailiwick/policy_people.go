@@ -24,12 +24,12 @@ type acquaintance struct {
 // people lists the users and clients of the log, each as of their latest entry, by login. A token that an agent used for a person says the
 // same of the person.
 func (a *app) people(ctx context.Context, f logFlags) ([]acquaintance, error) {
-	log, journal, _, err := a.dirs(f)
+	log, journals, _, err := a.dirs(f)
 	if err != nil {
 		return nil, err
 	}
 	latest := map[string]acquaintance{}
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journal: journal}) {
+	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return nil, err
 		}
@@ -71,11 +71,11 @@ func (a *app) known(ctx context.Context, f logFlags, is func(*identity.Claims) b
 const maxComplete = 20_000
 
 func (a *app) completePrincipals(c *cobra.Command, want identity.Kind) ([]string, cobra.ShellCompDirective) {
-	log, journal, _, err := a.dirs(logFlags{})
+	log, journals, _, err := a.dirs(logFlags{})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	cfg := tiles.ScanConfig{Log: log, Journal: journal}
+	cfg := tiles.ScanConfig{Log: log, Journals: journals}
 	if size, err := tiles.SealedSize(log); log != "" && err == nil && size > maxComplete {
 		cfg.From = size - maxComplete
 	}

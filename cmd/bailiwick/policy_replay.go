@@ -103,13 +103,13 @@ func (a *app) replay(ctx context.Context, f replayFlags, since time.Time) (repla
 			return none, err
 		}
 	}
-	log, journal, _, err := a.dirs(f.logs)
+	log, journals, _, err := a.dirs(f.logs)
 	if err != nil {
 		return none, err
 	}
 	again := replay.New(cfg)
 	unread := 0
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journal: journal}) {
+	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return none, err
 		}

@@ -134,11 +134,11 @@ func (a *app) policyStatus(ctx context.Context, f logFlags, dir string) (inForce
 		}
 		s.OnDisk, s.Problems, s.Policies = r.Digest, r.Problems, r.Policies
 	}
-	log, journal, _, err := a.dirs(f)
+	log, journals, _, err := a.dirs(f)
 	if err != nil {
 		return s, err
 	}
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journal: journal}) {
+	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return s, err
 		}

@@ -145,10 +145,10 @@ func makeLog() {
 	sealing, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
-		done <- tiles.RunSealer(sealing, tiles.SealerConfig{Journal: filepath.Join(dir, "journal"), Log: filepath.Join(dir, "log"), Signer: signer, Interval: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		done <- tiles.RunSealer(sealing, tiles.SealerConfig{Journals: []string{filepath.Join(dir, "journal")}, Log: filepath.Join(dir, "log"), Signer: signer, Interval: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	}()
 	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if size, err := checkpointSize(filepath.Join(dir, "log", "checkpoint")); err == nil && size == 6 {
+		if size, err := tiles.SealedSize(filepath.Join(dir, "log")); err == nil && size == 6 {
 			break
 		}
 		if time.Now().After(end) {

@@ -27,12 +27,39 @@ type Context struct {
 	UI               string   `json:"ui_url,omitempty"`
 	ControlURL       string   `json:"control_url,omitempty"` // where the attestation keys are published
 	LogDir           string   `json:"log_dir,omitempty"`
-	JournalDir       string   `json:"journal_dir,omitempty"`
-	LogKey           string   `json:"log_key,omitempty"` // the log's verifier key (signed note format)
+	JournalDir       string   `json:"journal_dir,omitempty"` // of the Temporal server's gate
+	Journals         []string `json:"journals,omitempty"`    // of the other gates on this machine
+	ReplicaDir       string   `json:"replica_dir,omitempty"` // below it, the journals of remote gates
+	LogKey           string   `json:"log_key,omitempty"`     // the log's verifier key (signed note format)
 	PolicyDir        string   `json:"policy_dir,omitempty"`
 	DefaultNamespace string   `json:"default_namespace,omitempty"`
 	Namespaces       []string `json:"namespaces,omitempty"` // for completion only
 	Profile          string   `json:"profile,omitempty"`    // profile of the stock CLI's file; empty means DefaultProfile
+}
+
+// JournalDirs lists the journals that the log is made of.
+func (c Context) JournalDirs() ([]string, error) {
+	var dirs []string
+	if c.JournalDir != "" {
+		dirs = append(dirs, c.JournalDir)
+	}
+	dirs = append(dirs, c.Journals...)
+	if c.ReplicaDir == "" {
+		return dirs, nil
+	}
+	names, err := os.ReadDir(c.ReplicaDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return dirs, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listing the journals of remote gates: %w", err)
+	}
+	for _, n := range names {
+		if n.IsDir() {
+			dirs = append(dirs, filepath.Join(c.ReplicaDir, n.Name()))
+		}
+	}
+	return dirs, nil
 }
 
 // Home returns $BAILIWICK_HOME, else "bailiwick" in the user's configuration directory.
