@@ -143,20 +143,33 @@ func (j jwk) key() (Key, error) {
 	return k, nil
 }
 
+// jwk returns the key in JSON's form, with or without its validity.
+func (k Key) jwk(validity bool) jwk {
+	j := jwk{KeyType: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(k.Public), KeyID: k.ID, Use: "sig", Algorithm: "EdDSA"}
+	if validity && !k.NotBefore.IsZero() {
+		j.NotBefore = k.NotBefore.Unix()
+	}
+	if validity && !k.NotAfter.IsZero() {
+		j.NotAfter = k.NotAfter.Unix()
+	}
+	return j
+}
+
+func (j jwk) json() []byte {
+	b, err := json.Marshal(j)
+	if err != nil {
+		panic("attest: a key of strings and numbers did not marshal: " + err.Error())
+	}
+	return b
+}
+
 // JSON writes the set as a JWK set, keys sorted by id. An empty set is {"keys":[]}.
 func (k KeySet) JSON() []byte {
 	out := struct {
 		Keys []jwk `json:"keys"`
 	}{Keys: make([]jwk, 0, len(k.keys))}
 	for _, key := range k.keys {
-		j := jwk{KeyType: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(key.Public), KeyID: key.ID, Use: "sig", Algorithm: "EdDSA"}
-		if !key.NotBefore.IsZero() {
-			j.NotBefore = key.NotBefore.Unix()
-		}
-		if !key.NotAfter.IsZero() {
-			j.NotAfter = key.NotAfter.Unix()
-		}
-		out.Keys = append(out.Keys, j)
+		out.Keys = append(out.Keys, key.jwk(true))
 	}
 	b, err := json.Marshal(out)
 	if err != nil {

@@ -61,7 +61,7 @@ type Config struct {
 // Gate decides calls. It is safe for concurrent use.
 type Gate struct {
 	cfg     Config
-	keys    attest.KeySet // to recognise attestations that workers carry forward
+	keys    *attest.Signer // to recognise attestations that workers carry forward
 	ids     ids
 	people  people
 	runs    *runs // nil without a Resolver
@@ -86,7 +86,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	g := &Gate{cfg: cfg, keys: cfg.Signer.PublicKeySet(), people: people{seed: maphash.MakeSeed()}, tokens: newTokens()}
+	g := &Gate{cfg: cfg, keys: cfg.Signer, people: people{seed: maphash.MakeSeed()}, tokens: newTokens()}
 	if cfg.Runs != nil {
 		g.runs = &runs{resolver: cfg.Runs, clock: cfg.Clock, known: map[runKey]knownRun{}}
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	PolicyDir      string            `json:"policy_dir"`      // roles.yaml and *.cedar; watched for changes
 	PolicyBundle   *Bundle           `json:"policy_bundle"`   // instead of PolicyDir: signed policies, pulled
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
-	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key; created if absent
+	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key, or a directory of keys that rotate (attest.KeysConfig.Path); created if absent
 	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
 	Meter          metric.Meter      `json:"-"`               // default none
 	Logger         *slog.Logger      `json:"-"`               // default discards
@@ -51,13 +51,14 @@ type Plugin struct {
 	verifier *identity.Verifier
 	policy   *policy.Engine
 	journal  *audit.Journal
-	blobs    string   // directory of texts that entries name by digest
+	blobs    string // directory of texts that entries name by digest
+	keys     *attest.Keys
 	metrics  *metrics // nil without a Meter
 	name     string
 	proof    proof // of internal Nexus calls
 	logger   *slog.Logger
 
-	stop     context.CancelFunc // ends the policy watcher
+	stop     context.CancelFunc // ends the watchers of policies and keys
 	watching sync.WaitGroup
 }
 
@@ -95,10 +96,12 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.policy, err = openPolicy(ctx, cfg, p.policyChanged); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
-	signer, err := attest.LoadOrCreateSigner(cfg.AttestationKey)
-	if err != nil {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	if err := p.openKeys(watch, cfg.AttestationKey); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
+	signer := p.keys.Signer()
 	if p.gate, err = gate.New(gate.Config{
 		Name: cfg.Name, Audience: cfg.Audience,
 		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
@@ -114,9 +117,8 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 		return nil, fmt.Errorf("opening the server plugin: recording the start: %w", err)
 	}
 
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
 	p.watching.Go(func() { p.policy.Watch(watch) })
+	p.watching.Go(func() { p.keys.Watch(watch) })
 	opened = true
 	return p, nil
 }

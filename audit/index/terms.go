@@ -118,7 +118,7 @@ func terms(e *audit.Entry) []term {
 	}
 	list.add(FieldGrant, e.Grant)
 	list.add(FieldSource, e.Source)
-	if e.Kind == audit.KindGate {
+	if e.Kind == audit.KindGate || e.Kind == audit.KindKey {
 		list.add(FieldKeyUse, e.Detail["attestation_key"])
 	}
 	return list

@@ -266,7 +266,7 @@ func (p *prover) keys(ctx context.Context, b *Bundle, e audit.Entry) error {
 const keyDetail = "attestation_key"
 
 func namesKey(e audit.Entry, gate string) bool {
-	return e.Kind == audit.KindGate && e.Gate == gate && e.Detail[keyDetail] != ""
+	return (e.Kind == audit.KindGate || e.Kind == audit.KindKey) && e.Gate == gate && e.Detail[keyDetail] != ""
 }
 
 // policy returns the texts of the set that decided. A text that is not kept, or that JSON can't carry, is left out.

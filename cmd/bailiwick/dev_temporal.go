@@ -28,7 +28,7 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 		"state_dir": d.state.path("temporal"), "name": d.name(), "audience": d.audience(), "host": "127.0.0.1",
 		"grpc_port": p.GRPC, "http_port": p.HTTP, "ui_port": p.UI, "namespaces": devNamespaces,
 		"issuers":    []any{map[string]any{"url": d.issuer(), "audiences": []string{"api://temporal"}}},
-		"policy_dir": d.state.path("policy"), "journal_dir": d.state.path("journal"), "attestation_key": d.state.path("keys", "attestation.pem"),
+		"policy_dir": d.state.path("policy"), "journal_dir": d.state.path("journal"), "attestation_key": d.state.path("keys", "attestation"),
 		"ui": map[string]any{"enabled": !d.flags.noUI, "issuer": d.issuer(), "client_id": devorg.UIClient, "client_secret": devorg.UISecret, "callback_url": d.uiURL() + "/auth/sso/callback"},
 	}
 	raw, err := json.MarshalIndent(config, "", "  ")

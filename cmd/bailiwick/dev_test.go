@@ -96,7 +96,7 @@ func TestDevWithoutTemporal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys, err := attest.ParseKeySet(raw); err != nil || keys.Len() != 1 {
+	if keys, err := attest.ParseKeySet(raw); err != nil || keys.Len() != 2 {
 		t.Errorf("published keys: %v, %v", keys, err)
 	}
 	if bytes.Contains(raw, []byte(`"d"`)) {
@@ -112,7 +112,7 @@ func TestDevWithoutTemporal(t *testing.T) {
 	if err != nil || c.Name != "dev" || c.Issuer != r.ready.Issuer || c.DefaultNamespace != "deploy" || c.LogKey == "" || c.JournalDir != filepath.Join(state, "journal") || c.Audience != "bailiwick:dev" {
 		t.Errorf("context: %+v, %v", c, err)
 	}
-	for _, file := range []string{"keys/attestation.pem", "keys/log.key", "keys/worker.pem", "lock", "logs/org.log"} {
+	for _, file := range []string{"keys/log.key", "keys/worker.pem", "lock", "logs/org.log"} {
 		info, err := os.Stat(filepath.Join(state, file))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v %v", file, info, err)

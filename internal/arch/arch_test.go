@@ -21,7 +21,7 @@ var rules = []struct {
 }{
 	{"identity", nil, "identity is the bottom: it knows tokens and nothing else"},
 	{"policy", []string{"internal/durable", "identity"}, "policy decides on plain values and must run anywhere, the CLI and tests included"},
-	{"attest", []string{"identity"}, "workers import attest: it stays light"},
+	{"attest", []string{"identity", "internal/durable"}, "workers import attest: it stays light"},
 	{"audit/index", []string{"audit", "policy", "identity"}, "the index is a projection of the log"},
 	{"audit/tiles", []string{"internal/durable", "audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
 	{"audit", []string{"internal/durable", "identity", "policy"}, "the log outlives everything that writes to it"},

@@ -30,7 +30,7 @@ type Config struct {
 	Issuers        []identity.Issuer
 	PolicyDir      string // roles.yaml and *.cedar; watched
 	JournalDir     string // its own audit journal; locked by this process
-	AttestationKey string // PEM file with its own signing key; created if absent
+	AttestationKey string // PEM file with its own signing key, or a directory of keys that rotate; created if absent
 
 	Configure  func(*gate.Config) // may add what a gate can have besides, such as standings; default none
 	HTTPClient *http.Client       // for issuers; default as identity.Config's
@@ -78,9 +78,17 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger}); err != nil {
 		return nil, wrap(err)
 	}
-	if p.signer, err = attest.LoadOrCreateSigner(cfg.AttestationKey); err != nil {
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	keys, err := attest.OpenKeys(attest.KeysConfig{Path: cfg.AttestationKey, Clock: cfg.Clock, Logger: cfg.Logger, OnEvent: func(e attest.KeyEvent) {
+		if _, err := p.Record(watch, audit.Entry{Kind: audit.KindKey, Detail: e.Detail()}); err != nil {
+			cfg.Logger.ErrorContext(watch, "an attestation key could not be archived in the log", "kid", e.Key.ID, "error", err)
+		}
+	}})
+	if err != nil {
 		return nil, wrap(err)
 	}
+	p.signer = keys.Signer()
 	g := gate.Config{Name: cfg.Name, Audience: cfg.Audience, Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: p.signer, Clock: cfg.Clock, Logger: cfg.Logger}
 	if cfg.Configure != nil {
 		cfg.Configure(&g)
@@ -93,9 +101,8 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	}}); err != nil {
 		return nil, wrap(err)
 	}
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
 	p.watching.Go(func() { p.policy.Watch(watch) })
+	p.watching.Go(func() { keys.Watch(watch) })
 	opened = true
 	return p, nil
 }
