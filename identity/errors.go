@@ -16,10 +16,11 @@ const (
 	CodeExpired         Code = "token_expired"
 	CodeNotYetValid     Code = "token_not_yet_valid"
 	CodeLifetime        Code = "token_lifetime"
-	CodeSubject         Code = "token_subject" // uid, cid or sub missing, reserved or contradictory
-	CodeClient          Code = "token_client"  // client id not allowed by the issuer's settings
-	CodeBinding         Code = "token_binding" // cnf present without a proof of possession
-	CodeRevoked         Code = "token_revoked" // Config.Revoked said so
+	CodeSubject         Code = "token_subject"    // uid, cid or sub missing, reserved or contradictory
+	CodeClient          Code = "token_client"     // client id not allowed by the issuer's settings
+	CodeBinding         Code = "token_binding"    // cnf present without a proof of possession
+	CodeRevoked         Code = "token_revoked"    // Config.Revoked said so
+	CodeIDToken         Code = "id_token_invalid" // an ID token sent beside the access token is not a good one, or not of the same login
 	CodeKeysUnavailable Code = "keys_unavailable"
 )
 

@@ -239,9 +239,19 @@ func TestThreat21BoundTokens(t *testing.T) {
 
 func TestThreat22RevokedAccess(t *testing.T) {
 	var out = map[string]bool{}
-	r := newRig(t, func(c *Config) { c.Revoked = func(c *Claims) bool { return out[c.Principal()] } })
+	asked := 0
+	r := newRig(t, func(c *Config) { c.Revoked = func(c *Claims) bool { asked++; return out[c.Principal()] } })
 	token := r.user()
-	alice := r.accepts(token).Principal()
+	first := r.accepts(token)
+	for range 50 { // each call asks again, whatever is remembered of the token
+		if r.accepts(token) != first {
+			t.Fatal("the token is not remembered: this test would test nothing")
+		}
+	}
+	if asked != 51 {
+		t.Errorf("asked %d times in 51 calls", asked)
+	}
+	alice := first.Principal()
 	out[alice] = true
 	r.refuses(CodeRevoked, "remembered token", token)
 	r.refuses(CodeRevoked, "fresh token", r.user("jti", "AT.new"))

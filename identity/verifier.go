@@ -19,6 +19,8 @@ type Verifier struct {
 	cache   *otter.Cache[string, remembered]
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+
+	companions *otter.Cache[string, *idToken] // ID tokens, apart from access tokens
 }
 
 // trusted is an issuer with its keys.
@@ -69,6 +71,15 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 			return e.Value.claims.Expires.Sub(cfg.Clock())
 		}),
 	})
+	if err == nil {
+		v.companions, err = otter.New(&otter.Options[string, *idToken]{
+			MaximumSize: cfg.CacheSize,
+			Clock:       cacheClock{cfg.Clock},
+			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *idToken]) time.Duration {
+				return e.Value.expires.Sub(cfg.Clock())
+			}),
+		})
+	}
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("making token cache: %w", err)
@@ -239,5 +250,6 @@ func (v *Verifier) Close() error {
 	}
 	v.wg.Wait()
 	v.cache.StopAllGoroutines()
+	v.companions.StopAllGoroutines()
 	return nil
 }
