@@ -231,7 +231,7 @@ const mostKeys = 16
 func (x *openedIndex) keyEntries(ctx context.Context, row index.Row) ([]uint64, error) {
 	found := []uint64{}
 	seen := map[string]bool{}
-	q := index.Filter{Kind: []audit.Kind{audit.KindGate}, Gate: []string{row.Entry.Gate}, KeyUse: []string{"*"}, Limit: 100}
+	q := index.Filter{Kind: []audit.Kind{audit.KindGate, audit.KindKey}, Gate: []string{row.Entry.Gate}, KeyUse: []string{"*"}, Limit: 100}
 	if row.Entry.Gate == "" {
 		return found, nil
 	}

@@ -56,7 +56,7 @@ each signature is verified and each binding checked; if one is not good, the exi
 			if err != nil {
 				return err
 			}
-			g, err := runs.ReadGraph(c.Context(), read, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Audience: where.Audience}, bounds)
+			g, err := runs.ReadGraph(c.Context(), read, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: a.archivedKeys(c.Context(), keys), Audience: where.Audience}, bounds)
 			if err != nil {
 				return err
 			}

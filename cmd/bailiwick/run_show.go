@@ -17,7 +17,8 @@ func (a *app) runShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show who started a run and why, who acted on it, and verify every signature",
 		Long: `Show a run's identity timeline: who started it, why and by which policy, who signalled and updated it, and on whose behalf each activity
-and child ran. Each attestation's signature is verified with the gate's published keys and checked to be about this very event.
+and child ran. Each attestation's signature is verified with the gate's published keys,
+or with those that the audit log holds, and checked to be about this very event.
 
   verified     signature and binding are good
   unattested   there is no attestation where there could be one
@@ -42,7 +43,7 @@ Beside it stands Temporal's own record of the caller ("native"), where Temporal 
 			if err != nil {
 				return err
 			}
-			t, err := runs.Read(c.Context(), conn, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Audience: where.Audience})
+			t, err := runs.Read(c.Context(), conn, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: a.archivedKeys(c.Context(), keys), Audience: where.Audience})
 			if err != nil {
 				return err
 			}

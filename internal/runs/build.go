@@ -18,7 +18,9 @@ type Config struct {
 	WorkflowID string
 	RunID      string
 	Keys       attest.KeySet // the gate's published keys
-	Audience   string        // the environment, such as "bailiwick:dev"
+	// Archive returns keys from the audit log. It is asked once at most, when an attestation's key is not among Keys. Default none.
+	Archive  func() (attest.KeySet, error)
+	Audience string // the environment, such as "bailiwick:dev"
 }
 
 // builder folds events into steps.
@@ -37,7 +39,7 @@ func Build(events []*historypb.HistoryEvent, cfg Config) (Timeline, error) {
 	}
 	b := &builder{
 		Timeline:   Timeline{Namespace: cfg.Namespace, WorkflowID: cfg.WorkflowID, RunID: cfg.RunID, Status: "running"},
-		checker:    checker{keys: cfg.Keys, audience: cfg.Audience, brought: map[string]int64{}},
+		checker:    checker{keys: cfg.Keys, archive: cfg.Archive, audience: cfg.Audience, brought: map[string]int64{}},
 		bySchedule: map[int64]int{},
 		byUpdate:   map[string]int{},
 	}

@@ -13,6 +13,7 @@ import (
 // whatever the run carries on must be one of those.
 type checker struct {
 	keys     attest.KeySet
+	archive  func() (attest.KeySet, error) // nil: none, or asked already
 	audience string
 	run      attest.Run
 	brought  map[string]int64 // raw attestation → event that brought it in
@@ -29,6 +30,15 @@ func (c *checker) signed(h *commonpb.Header) (attest.Verified, bool, error) {
 		return attest.Verified{}, true, &attest.Error{Code: attest.CodeMalformed, Detail: "the header's value is not an attestation"}
 	}
 	v, err := c.keys.Verify(raw, c.audience)
+	if ae, ok := errors.AsType[*attest.Error](err); ok && ae.Code == attest.CodeKeyUnknown && c.archive != nil {
+		archived, aerr := c.archive()
+		c.archive = nil
+		if aerr != nil {
+			return v, true, fmt.Errorf("%w (nor could the keys in the audit log be read: %w)", err, aerr)
+		}
+		c.keys = archived.Merge(c.keys)
+		v, err = c.keys.Verify(raw, c.audience)
+	}
 	return v, true, err
 }
 

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -311,4 +312,33 @@ func FuzzBuild(f *testing.F) {
 		}
 		_, _ = Build(h.Events, Config{Namespace: "n", WorkflowID: "w", RunID: "r"})
 	})
+}
+
+// A key that is published no more is looked for in the archive, once.
+func TestArchivedKeys(t *testing.T) {
+	s := newStory(t)
+	h := s.sign(attest.EdgeStart, "dec-1", startBinding)
+	s.started(h)
+	s.activity(h)
+	asked := 0
+	build := func(archive attest.KeySet, err error) Timeline {
+		t.Helper()
+		got, berr := Build(s.events, Config{Namespace: "deploy", WorkflowID: "d-1", RunID: "run-1", Audience: aud, Archive: func() (attest.KeySet, error) {
+			asked++
+			return archive, err
+		}})
+		if berr != nil {
+			t.Fatal(berr)
+		}
+		return got
+	}
+	if got := build(s.signer.PublicKeySet(), nil); !got.OK() || got.Verified != 2 || asked != 1 {
+		t.Errorf("verified %d, invalid %d, asked %d times", got.Verified, got.Invalid, asked)
+	}
+	if got := build(attest.KeySet{}, nil); got.OK() || got.Steps[0].Code != attest.CodeKeyUnknown {
+		t.Errorf("without the key: %+v", got.Steps[0])
+	}
+	if got := build(attest.KeySet{}, errors.New("no log")); got.OK() || got.Steps[0].Code != attest.CodeKeyUnknown {
+		t.Errorf("without a log: %+v", got.Steps[0])
+	}
 }
