@@ -17,7 +17,9 @@ type ask struct {
 	action   string
 	resource policy.Resource
 	run      runBinding
-	target   int // with namedRun: which of the request's targets (target.go)
+	target   int   // with namedRun: which of the request's targets (target.go)
+	looked   bool  // the run was looked up
+	missing  error // why that did not find it
 }
 
 // runBinding says how the act's run stands to what Temporal will act on.

@@ -24,6 +24,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
 // Authenticator turns a token into an identity; identity.Verifier does. Its errors are *identity.Error.
@@ -52,6 +53,7 @@ type Config struct {
 	Policy   Decider
 	Log      Recorder
 	Signer   *attest.Signer
+	Standing Standing         // grants and revocations; default none, and then a call that names a grant is denied
 	Runs     Resolver         // default none: where policies look at the type of an existing run, the call is denied
 	Meter    metric.Meter     // default none
 	Clock    func() time.Time // default time.Now
@@ -105,7 +107,7 @@ type Admission struct {
 	person   *person // nil for Temporal's own calls
 	decision policy.Decision
 	reason   string
-	grant    string
+	grant    string // that the call is made under: proven, once the call is decided
 	digest   string
 	at       time.Time
 	pins     []pin
@@ -114,6 +116,11 @@ type Admission struct {
 	request   any
 	task      *Task   // of a worker's answer
 	origin    *origin // of the run that a worker answers for, once known
+
+	named  *standing.Grant // the grant that the caller names (standing.go)
+	trying *standing.Grant // while an act is decided under it
+	holds  []hold          // under any of which all acts so far are allowed; empty while none was needed
+	until  time.Time       // when the grant of the call ends
 
 	room [1]ask // the usual call is one act
 }
@@ -148,14 +155,19 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	if err != nil {
 		return refuse(denyToken(a.id, err))
 	}
-	a.person = g.people.of(who.Claims())
-	entry.Actor = a.person.party
+	var denial *Denial
+	if a.person, denial = g.stand(a.id, g.people.of(who.Claims()), now, &entry); denial != nil {
+		return refuse(denial)
+	}
 
 	// Parse once: what the caller says, and what the request would do.
 	if a.reason, a.grant, err = c.statedReason(); err != nil {
 		return refuse(denyRequest(a.id, err))
 	}
 	entry.Reason, entry.Grant = a.reason, a.grant
+	if denial := g.claim(a, now); denial != nil {
+		return refuse(denial)
+	}
 	action, known := policy.LookupAction(entry.Action)
 	if !known {
 		return refuse(denyUnknown(a.id, c.Method))
@@ -175,7 +187,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	// Decide each act; the first refusal refuses the call.
 	req := policy.Request{
 		Principal: a.person.claims,
-		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason, Grant: a.grant},
+		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason},
 	}
 	var undigested error // tells only a caller whom policy would let through
 	if action.Mutating && action.Access != policy.Work {
@@ -189,7 +201,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 			act, known := policy.LookupAction(k.action)
 			mutating = mutating || !known || act.Mutating
 		}
-		d, err := g.decide(ctx, a, &req, k)
+		d, err := g.judge(ctx, a, &req, k)
 		entry.Resource = k.resource
 		if denial, ok := errors.AsType[*Denial](err); ok {
 			return refuse(denial)
@@ -215,6 +227,9 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	}
 	if err := recordActs(&entry, asks, action); err != nil {
 		return refuse(denyRequest(a.id, err))
+	}
+	if denial := g.settle(a, &entry); denial != nil {
+		return refuse(denial)
 	}
 
 	// Record. A crash after this line leaves an entry for a call that never ran; the reverse cannot happen.

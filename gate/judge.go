@@ -62,7 +62,15 @@ func (g *Gate) Judge(ctx context.Context, q Question) (Judgement, error) {
 	if !known {
 		return Judgement{}, denyUnknown(id, q.Action)
 	}
-	p := g.people.of(q.Who.Claims())
+	stood := audit.Entry{
+		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: q.Action, Access: string(action.Access),
+		Resource: q.Resource, Reason: q.Context.Reason, RequestDigest: q.Digest, Source: (&Call{Source: q.Source}).source(), Detail: q.Detail,
+	}
+	p, denial := g.stand(id, g.people.of(q.Who.Claims()), now, &stood)
+	if denial != nil {
+		return Judgement{}, g.refuse(ctx, &stood, denial)
+	}
+	q.Detail = stood.Detail
 	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest = now, q.Source, q.Digest
 	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
 	if asked := q.Context.Detail(); asked != nil { // what policy saw of a request for access, so that the decision can be replayed

@@ -22,6 +22,7 @@ type person struct {
 	actor        attest.Party
 	chain        []attest.Party
 	groupsDigest string
+	reduced      atomic.Pointer[reduced] // the same without groups that were taken away since
 }
 
 func newPerson(c *identity.Claims) *person {

@@ -107,7 +107,7 @@ func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k 
 		return g.decideAnswer(ctx, a, req, k), nil
 	}
 	req.Action, req.Resource = k.action, k.resource
-	if k.run == noRun || k.resource.WorkflowID == "" || !g.cfg.Policy.Needs(k.action, k.resource.Namespace) {
+	if k.run == noRun || k.resource.WorkflowID == "" || k.looked && k.missing == nil || !g.cfg.Policy.Needs(k.action, k.resource.Namespace) {
 		return g.cfg.Policy.Decide(*req), nil
 	}
 	blank := k.resource
@@ -120,20 +120,12 @@ func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k 
 		return d, nil
 	}
 
-	e, err := g.runs.describe(ctx, &k.resource, k.run == currentRun)
+	err := g.find(ctx, a, k)
 	switch {
-	case err == nil && (k.run == namedRun || e.Running || k.resource.RunID != ""):
-		k.resource.WorkflowType, k.resource.TaskQueue, k.resource.SearchAttributes, k.resource.RunID = e.Type, e.TaskQueue, e.SearchAttributes, e.RunID
-		if k.run == namedRun {
-			a.pins = append(a.pins, pin{k.target, k.resource.WorkflowID, e.RunID})
-		}
+	case err == nil:
 		req.Resource = k.resource
 		return g.cfg.Policy.Decide(*req), nil
-	case (err == nil || errors.Is(err, ErrNoRun)) && k.run == currentRun && k.resource.WorkflowType != "":
-		// No run is under way, so the act is on the one that the call starts, of the type that it says.
-		req.Resource = k.resource
-		return g.cfg.Policy.Decide(*req), nil
-	case errors.Is(err, ErrNoRun) && k.run == namedRun && g.mayRead(req):
+	case errors.Is(err, ErrNoRun) && k.run == namedRun && g.mayRead(a, req):
 		return d, &Denial{
 			Code: CodeNotFound, Message: fmt.Sprintf("there is no workflow %q in namespace %q", clip(k.resource.WorkflowID, 64), clip(k.resource.Namespace, 64)),
 			DecisionID: a.id, grpc: codes.NotFound,
@@ -144,10 +136,36 @@ func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k 
 	return d, nil
 }
 
+// find looks up the run that an act is on, once, and fills in what it is. A run that can be pinned is.
+func (g *Gate) find(ctx context.Context, a *Admission, k *ask) error {
+	if k.looked {
+		return k.missing
+	}
+	k.looked = true
+	e, err := g.runs.describe(ctx, &k.resource, k.run == currentRun)
+	switch {
+	case err == nil && (k.run == namedRun || e.Running || k.resource.RunID != ""):
+		k.resource.WorkflowType, k.resource.TaskQueue, k.resource.SearchAttributes, k.resource.RunID = e.Type, e.TaskQueue, e.SearchAttributes, e.RunID
+		if k.run == namedRun {
+			a.pins = append(a.pins, pin{k.target, k.resource.WorkflowID, e.RunID})
+		}
+	case (err == nil || errors.Is(err, ErrNoRun)) && k.run == currentRun && k.resource.WorkflowType != "":
+		// No run is under way, so the act is on the one that the call starts, of the type that it says.
+	case err == nil:
+		k.missing = fmt.Errorf("no run is under way: %w", ErrNoRun)
+	default:
+		k.missing = err
+	}
+	return k.missing
+}
+
 // mayRead reports whether the caller may know what there is in the namespace at all.
-func (g *Gate) mayRead(req *policy.Request) bool {
+func (g *Gate) mayRead(a *Admission, req *policy.Request) bool {
 	look := *req
 	look.Action, look.Resource = "DescribeNamespace", policy.Resource{Namespace: req.Resource.Namespace}
+	if action, _ := policy.LookupAction(look.Action); a.trying != nil && !a.trying.Covers(action, &look.Resource) {
+		look.Context.Granted, look.Context.Grant, look.Context.BreakGlass = false, "", false
+	}
 	return g.cfg.Policy.Decide(look).Allow
 }
 

@@ -128,7 +128,7 @@ func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind att
 		Originator: p.originator, Actor: p.actor, Chain: p.chain, Reason: a.reason, Grant: a.grant,
 		Policies: a.decision.Policies, GroupsDigest: p.groupsDigest,
 		AuthTime: p.claims.AuthTime, ACR: p.claims.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
-		AuthorityUntil: p.claims.Expires,
+		AuthorityUntil: a.authority(),
 	}
 	raw, err := g.cfg.Signer.Sign(s)
 	if err != nil {
@@ -154,6 +154,7 @@ func (g *Gate) FilterResponse(a *Admission, resp any) {
 	if all {
 		return
 	}
+	visible = g.seenByGrant(a, visible)
 	list.Namespaces = slices.DeleteFunc(list.Namespaces, func(n *workflowservice.DescribeNamespaceResponse) bool {
 		return !slices.Contains(visible, n.GetNamespaceInfo().GetName())
 	})

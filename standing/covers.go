@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -69,10 +70,11 @@ func (g *Grant) opens(a policy.Action) bool {
 	return false
 }
 
-// coversWork is Covers for a worker. Its task queue says where it takes tasks from and whose histories it replays; answers to tasks name
-// their task by a token, and what its workflows do to others is not the queue's matter.
+// coversWork is Covers for a worker. Its task queue says where it takes tasks from, which tasks it answers and whose histories it replays; what
+// its workflows do to others (commands) and what it says of itself are not the queue's matter.
 func (g *Grant) coversWork(a policy.Action, r *policy.Resource) bool {
-	if a.Scope != policy.ScopeTaskQueue && a.Name != getHistory {
+	switch {
+	case a.Name == "RecordWorkerHeartbeat", a.Name == "ShutdownWorker", strings.HasPrefix(a.Name, "Command."):
 		return true
 	}
 	return narrows(g.TaskQueue, r.TaskQueue)
