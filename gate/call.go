@@ -31,6 +31,7 @@ type Call struct {
 	Namespace     string     // overrides the request's own namespace (a command that targets another one); normally empty
 	Request       any        // the request message; nil for a stream
 	Authorization []string   // every value of the authorization metadata
+	IDToken       []string   // every value of MetadataIDToken
 	Reason        []string   // every value of MetadataReason and MetadataReason+"-bin"
 	Grant         []string   // every value of MetadataGrant
 	Source        netip.Addr // zero when unknown

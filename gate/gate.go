@@ -30,6 +30,7 @@ import (
 // Authenticator turns a token into an identity; identity.Verifier does. Its errors are *identity.Error.
 type Authenticator interface {
 	Verify(context.Context, identity.Unverified) (identity.Identity, error)
+	VerifyCompanion(context.Context, identity.Identity, identity.Unverified) (identity.Companion, error)
 }
 
 // Decider decides; policy.Engine does.
@@ -160,6 +161,12 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		return refuse(denial)
 	}
 
+	with, err := g.companion(ctx, who, c.IDToken)
+	if err != nil {
+		return refuse(denyToken(a.id, err))
+	}
+	entry.Actor.AMR = with.AMR
+
 	// Parse once: what the caller says, and what the request would do.
 	if a.reason, a.grant, err = c.statedReason(); err != nil {
 		return refuse(denyRequest(a.id, err))
@@ -189,6 +196,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		Principal: a.person.claims,
 		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason},
 	}
+	req.Context.AMR = with.AMR
 	var undigested error // tells only a caller whom policy would let through
 	if action.Mutating && action.Access != policy.Work {
 		a.digest, undigested = c.digest()

@@ -71,6 +71,10 @@ func (nobody) Verify(context.Context, identity.Unverified) (identity.Identity, e
 	return identity.Identity{}, nil
 }
 
+func (nobody) VerifyCompanion(context.Context, identity.Identity, identity.Unverified) (identity.Companion, error) {
+	return identity.Companion{}, nil
+}
+
 func TestDecisionsAreCounted(t *testing.T) {
 	m := &meter{seen: map[string]int{}}
 	k := newKitWith(t, "", gate.Config{Meter: m})

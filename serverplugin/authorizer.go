@@ -139,6 +139,7 @@ func (a *Authorizer) callOf(ctx context.Context, c *call, target *authorization.
 	out := gate.Call{
 		Method: target.APIName, Namespace: target.Namespace, Request: target.Request,
 		Authorization: values("authorization"),
+		IDToken:       values(gate.MetadataIDToken),
 		Reason:        append(values(gate.MetadataReason), values(gate.MetadataReason+"-bin")...),
 		Grant:         values(gate.MetadataGrant),
 		Source:        source(ctx),
