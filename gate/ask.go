@@ -39,6 +39,9 @@ func (c *Call) asks(out []ask) ([]ask, error) {
 	own := &out[0]
 	c.describeRequest(&own.resource)
 	r := own.resource
+	if err := changesReserved(c.Request); err != nil {
+		return nil, err
+	}
 
 	var err error
 	switch req := c.Request.(type) {

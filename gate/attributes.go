@@ -24,14 +24,26 @@ const (
 )
 
 // searchAttributes lists attributes as policies see them: "Name" for each, and "Name=value" for text, keyword, bool and int values and for
-// each element of a list. Sorted, without duplicates.
+// each element of a list. Sorted, without duplicates. What the gate sets itself is no caller's to state, so it is left out.
 func searchAttributes(s *commonpb.SearchAttributes) []string {
+	return attributeTexts(s, func(name string) bool { return !reserved(name) })
+}
+
+// runAttributes lists those of a run, with what the gate set.
+func runAttributes(s *commonpb.SearchAttributes) []string {
+	return attributeTexts(s, func(string) bool { return true })
+}
+
+func attributeTexts(s *commonpb.SearchAttributes, counts func(name string) bool) []string {
 	fields := s.GetIndexedFields()
 	if len(fields) == 0 {
 		return nil
 	}
 	out := make([]string, 0, 2*len(fields))
 	for name, payload := range fields {
+		if !counts(name) {
+			continue
+		}
 		out = append(out, name)
 		for _, value := range attributeValues(payload) {
 			if len(value) <= maxValue {

@@ -8,6 +8,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,7 +17,8 @@ import (
 // Frontend is a Resolver that asks a Temporal frontend. Its client's rights decide what it can see: it must be able to describe every
 // workflow, and its calls must not come back to the gate as somebody's.
 type Frontend struct {
-	Client workflowservice.WorkflowServiceClient
+	Client   workflowservice.WorkflowServiceClient
+	Operator operatorservice.OperatorServiceClient // nil: runs are not marked with search attributes
 }
 
 // Describe implements Resolver.
@@ -30,7 +32,7 @@ func (f Frontend) Describe(ctx context.Context, namespace, workflowID, runID str
 	info := resp.GetWorkflowExecutionInfo()
 	return Execution{
 		RunID: info.GetExecution().GetRunId(), Type: info.GetType().GetName(), TaskQueue: info.GetTaskQueue(),
-		SearchAttributes: searchAttributes(info.GetSearchAttributes()), Running: info.GetCloseTime() == nil,
+		SearchAttributes: runAttributes(info.GetSearchAttributes()), Running: info.GetCloseTime() == nil,
 	}, nil
 }
 
@@ -47,6 +49,18 @@ func (f Frontend) Started(ctx context.Context, namespace, workflowID, runID stri
 		return nil, errors.New("reading the run's history: it does not begin with the run's start")
 	}
 	return events[0].GetWorkflowExecutionStartedEventAttributes(), nil
+}
+
+// SearchAttributes implements Resolver.
+func (f Frontend) SearchAttributes(ctx context.Context, namespace string) (map[string]enumspb.IndexedValueType, error) {
+	if f.Operator == nil {
+		return nil, errors.New("listing search attributes: this gate has no operator client")
+	}
+	resp, err := f.Operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return nil, fmt.Errorf("listing search attributes: %w", err)
+	}
+	return resp.GetCustomAttributes(), nil
 }
 
 // ActivityQueue implements Resolver.

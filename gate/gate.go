@@ -63,14 +63,15 @@ type Config struct {
 
 // Gate decides calls. It is safe for concurrent use.
 type Gate struct {
-	cfg     Config
-	keys    *attest.Signer // to recognise attestations that workers carry forward
-	ids     ids
-	people  people
-	runs    *runs // nil without a Resolver
-	origins origins
-	tokens  *tokens
-	metrics *metrics // nil without a Meter
+	cfg        Config
+	keys       *attest.Signer // to recognise attestations that workers carry forward
+	ids        ids
+	people     people
+	runs       *runs // nil without a Resolver
+	origins    origins
+	tokens     *tokens
+	attributes attributes
+	metrics    *metrics // nil without a Meter
 }
 
 // New makes a gate, or says which part is missing.
@@ -93,6 +94,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Runs != nil {
 		g.runs = &runs{resolver: cfg.Runs, clock: cfg.Clock, known: map[runKey]knownRun{}}
 	}
+	g.attributes = attributes{resolver: cfg.Runs, clock: cfg.Clock}
 	if cfg.Meter != nil {
 		var err error
 		if g.metrics, err = newMetrics(cfg.Meter); err != nil {
@@ -114,6 +116,7 @@ type Admission struct {
 	pins     []pin
 
 	namespace string
+	access    policy.Access
 	request   any
 	task      *Task   // of a worker's answer
 	origin    *origin // of the run that a worker answers for, once known
@@ -185,7 +188,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		return refuse(denyRequest(a.id, err))
 	}
 
-	a.namespace, a.request, a.task = asks[0].resource.Namespace, c.Request, c.Task
+	a.namespace, a.access, a.request, a.task = asks[0].resource.Namespace, action.Access, c.Request, c.Task
 	var task *ask // the one about a task that is answered
 	if action.Access == policy.Work {
 		task = g.answered(a, asks)

@@ -10,6 +10,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -234,6 +235,8 @@ func (g *Gate) Learn(a *Admission, req, resp any) {
 		if done, ok := req.(*workflowservice.RespondWorkflowTaskCompletedRequest); ok && len(r.GetActivityTasks()) > 0 {
 			g.learnEager(a, done, r)
 		}
+	case *operatorservice.AddSearchAttributesResponse:
+		g.attributes.forget(a.namespace)
 	case *workflowservice.StartWorkflowExecutionResponse:
 		g.learnRun(a, r.GetEagerWorkflowTask())
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"google.golang.org/grpc/codes"
 
@@ -35,6 +36,9 @@ type Resolver interface {
 	// ActivityQueue returns the task queue of an activity that has not ended. Without a workflow id it is a standalone activity; an empty
 	// runID means the current run.
 	ActivityQueue(ctx context.Context, namespace, workflowID, runID, activityID string) (string, error)
+
+	// SearchAttributes returns the custom search attributes that are registered in a namespace.
+	SearchAttributes(ctx context.Context, namespace string) (map[string]enumspb.IndexedValueType, error)
 }
 
 const (

@@ -31,7 +31,10 @@ type resolver struct {
 
 	started map[string]*historypb.WorkflowExecutionStartedEventAttributes // by "workflow id/run id"
 	read    atomic.Int64                                                  // first events that were read
-	queues  map[string]string                                             // by "workflow id/activity id"
+	listed  atomic.Int64
+
+	attributes map[string]map[string]enumspb.IndexedValueType // by namespace
+	queues     map[string]string                              // by "workflow id/activity id"
 }
 
 func (r *resolver) Describe(_ context.Context, _, workflowID, runID string) (gate.Execution, error) {
@@ -58,6 +61,14 @@ func (r *resolver) Started(_ context.Context, _, workflowID, runID string) (*his
 		return s, nil
 	}
 	return nil, fmt.Errorf("looking: %w", gate.ErrNoRun)
+}
+
+func (r *resolver) SearchAttributes(_ context.Context, namespace string) (map[string]enumspb.IndexedValueType, error) {
+	r.listed.Add(1)
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r.attributes[namespace], nil
 }
 
 func (r *resolver) ActivityQueue(_ context.Context, _, workflowID, _, activityID string) (string, error) {
@@ -221,6 +232,11 @@ func TestAnswersAreKeptForAMoment(t *testing.T) {
 type hangs struct{}
 
 func (hangs) Started(ctx context.Context, _, _, _ string) (*historypb.WorkflowExecutionStartedEventAttributes, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hangs) SearchAttributes(ctx context.Context, _ string) (map[string]enumspb.IndexedValueType, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }

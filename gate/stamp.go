@@ -3,12 +3,14 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
 // Stamp signs who did this and why, and puts it into the request's header; copies that the client sent are removed first. It must run after
@@ -22,10 +24,14 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 	if err := a.pinRuns(req); err != nil {
 		return fmt.Errorf("pinning the run: %w", err)
 	}
+	if a.access == policy.Operate {
+		a.sign(req)
+	}
 	switch r := req.(type) {
 	case *workflowservice.StartWorkflowExecutionRequest:
 		return g.stampStart(a, r)
 	case *workflowservice.SignalWithStartWorkflowExecutionRequest:
+		g.show(r.GetNamespace(), a.visible(), &r.Memo, &r.SearchAttributes)
 		// Temporal writes this one header on both events, so one statement names the start and the signal.
 		return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
 			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(), Name: r.GetSignalName(),
@@ -60,7 +66,13 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 	case *workflowservice.UpdateScheduleRequest:
 		return g.stampSchedule(a, r)
 	case *workflowservice.StartActivityExecutionRequest:
-		attest.Strip(r.GetHeader())
+		if r.GetActivityId() == "" || r.GetActivityType().GetName() == "" {
+			attest.Strip(r.GetHeader())
+			return nil // Temporal refuses it
+		}
+		return g.put(a, &r.Header, attest.EdgeActivity, attest.Binding{
+			Namespace: r.GetNamespace(), ActivityID: r.GetActivityId(), Name: r.GetActivityType().GetName(),
+		})
 	case *workflowservice.StartBatchOperationRequest:
 		attest.Strip(r.GetSignalOperation().GetHeader())
 		for _, op := range r.GetResetOperation().GetPostResetOperations() {
@@ -81,11 +93,13 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 		}
 	case *workflowservice.RespondWorkflowTaskCompletedRequest:
 		g.carry(a, r)
+		g.showCommands(a, r)
 	}
 	return nil
 }
 
 func (g *Gate) stampStart(a *Admission, r *workflowservice.StartWorkflowExecutionRequest) error {
+	g.show(r.GetNamespace(), a.visible(), &r.Memo, &r.SearchAttributes)
 	return g.put(a, &r.Header, attest.EdgeStart, attest.Binding{
 		Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(),
 	})
@@ -107,6 +121,7 @@ func (g *Gate) stampSchedule(a *Admission, r scheduleRequest) error {
 	if start == nil {
 		return nil
 	}
+	g.show(r.GetNamespace(), a.visible(), &start.Memo, &start.SearchAttributes)
 	return g.put(a, &start.Header, attest.EdgeSchedule, attest.Binding{
 		Namespace: r.GetNamespace(), WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(), ScheduleID: r.GetScheduleId(),
 	})
@@ -129,6 +144,9 @@ func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind att
 		Policies: a.decision.Policies, GroupsDigest: p.groupsDigest,
 		AuthTime: p.claims.AuthTime, ACR: p.claims.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
 		AuthorityUntil: a.authority(),
+	}
+	if edge == attest.EdgeSchedule {
+		s.AuthorityUntil = time.Time{} // it is looked at anew at each firing (firing.go)
 	}
 	raw, err := g.cfg.Signer.Sign(s)
 	if err != nil {

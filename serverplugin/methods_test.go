@@ -74,6 +74,9 @@ func TestEveryMethodIsKnown(t *testing.T) {
 			}
 			continue
 		}
+		if action.Access == policy.Delegate {
+			continue // asked by the control plane, never by a call
+		}
 		if !served[action.Name] {
 			t.Errorf("policy knows %s, which this server does not serve", action.Name)
 		}

@@ -12,6 +12,8 @@ import (
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	sqliteschema "go.temporal.io/server/schema/sqlite"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/bailiwick-dev/bailiwick/gate"
 )
 
 // retention is how long closed runs are kept in namespaces that this program creates.
@@ -35,7 +37,7 @@ func openDatabase(stateDir, cluster string, namespaces []string) (*config.SQL, e
 	}
 	var create []*sqliteschema.NamespaceConfig
 	for _, name := range namespaces {
-		ns, err := sqliteschema.NewNamespaceConfig(cluster, name, false, nil)
+		ns, err := sqliteschema.NewNamespaceConfig(cluster, name, false, gate.SearchAttributes())
 		if err != nil {
 			return nil, fmt.Errorf("describing namespace %q: %w", name, err)
 		}

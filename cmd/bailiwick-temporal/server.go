@@ -95,6 +95,8 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 		return nil, errors.Join(err, s.Stop())
 	}
 	go nodes.watch(run, certificatePoll, logger)
+	// Namespaces from before get the attributes, too. Runs are marked from then on; nothing waits for it.
+	go registerAttributes(run, runs, cfg.Namespaces, logger)
 	if cfg.UI.Enabled {
 		s.ui = startUI(run, cfg, logger)
 	}
