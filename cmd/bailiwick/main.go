@@ -117,7 +117,7 @@ func (a *app) root() *cobra.Command {
 	}
 	add("you", a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.tokenCommand())
 	add("work", a.runCommand())
-	add("record", a.auditCommand(), a.policyCommand())
+	add("record", a.auditCommand(), a.policyCommand(), a.evidenceCommand())
 	add("operate", a.devCommand(), a.versionCommand())
 	root.AddCommand(a.demoWorkerCommand())
 	return root

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailiwick-dev/bailiwick/audit/blobs"
+	"github.com/bailiwick-dev/bailiwick/internal/evidence"
+)
+
+// evidenceFlags say what `bailiwick evidence` makes.
+type evidenceFlags struct {
+	logFlags
+	evidence.Settings
+	out, key, rules, texts string
+	pdf                    string
+}
+
+func (a *app) evidenceCommand() *cobra.Command {
+	var f evidenceFlags
+	c := &cobra.Command{
+		Use:   "evidence --from DAY --to DAY -o DIR",
+		Short: "Write an evidence pack for an audit: a report, the entries behind it, and their proofs",
+		Long: `Write an evidence pack for an audit. It is a folder with one report (index.html; also report.pdf where Chromium is installed) that an auditor can
+read: who had access to what, access requests and approvals, uses of break-glass and their reviews, refused calls, joiners and leavers with the
+time from their removal to the loss of access, conflicts of duties, key rotations, and policy changes with their diffs, mapped to the trust
+services criteria CC6.1, CC6.2, CC6.3, CC6.6, CC7.2, CC7.3 and CC8.1.
+
+Every figure leads to the entries behind it, and each entry to its proof. The whole log is verified first; the pack holds the part of it that the
+period lies in, so that "bailiwick evidence verify" proves every entry, and makes the pack again from them, with no server and no log.
+
+The clock plays no part: the same log and flags give the same bytes. Say with --issued and --by what the cover should say. --rules is a JSON file
+with what counts as late and which duties one person must not have both of; "bailiwick evidence rules" prints the defaults.`,
+		Example: `  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --framework soc2 -o evidence-q4
+  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --organization 'Acme, Inc.' --by 'E. Auditor' --issued 2027-01-04 -o evidence-q4
+  bailiwick evidence verify evidence-q4
+  bailiwick evidence prove evidence-q4 40961 -o proof.json`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return a.makeEvidence(c, f) },
+	}
+	f.register(c)
+	c.Flags().StringVar(&f.From, "from", "", "first day of the period, such as 2026-10-01 (UTC)")
+	c.Flags().StringVar(&f.To, "to", "", "last day of the period")
+	c.Flags().StringVar(&f.Framework, "framework", "soc2", "what the pack is mapped to: soc2")
+	c.Flags().StringVarP(&f.out, "output", "o", "", "folder to write; it must not exist or be empty")
+	c.Flags().StringVar(&f.Organization, "organization", "", "whose evidence it is, for the cover")
+	c.Flags().StringVar(&f.By, "by", "", "who makes the pack and has verified the log, for the cover")
+	c.Flags().StringVar(&f.Issued, "issued", "", "when, for the cover")
+	c.Flags().StringVar(&f.key, "key", "", "the log's verifier key, or @FILE (default: the context's)")
+	c.Flags().StringVar(&f.rules, "rules", "", "file with rules (default: those that \"bailiwick evidence rules\" prints)")
+	c.Flags().StringVar(&f.texts, "policy-texts", "", "directory of policy texts by digest (default: beside the journal)")
+	c.Flags().StringVar(&f.pdf, "pdf", "auto", "print the report to report.pdf: auto (where Chromium is installed), always or never")
+	must(c.RegisterFlagCompletionFunc("framework", cobra.FixedCompletions([]string{"soc2"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(c.RegisterFlagCompletionFunc("pdf", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)))
+	c.AddCommand(a.evidenceVerifyCommand(), a.evidenceProveCommand(), a.evidenceRulesCommand())
+	return c
+}
+
+func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
+	if f.From == "" || f.To == "" || f.out == "" {
+		return badUsage(c, "--from, --to and --output are needed")
+	}
+	if f.pdf != "auto" && f.pdf != "always" && f.pdf != "never" {
+		return badUsage(c, "--pdf is %q; auto, always and never are possible", f.pdf)
+	}
+	log, journals, where, err := a.dirs(f.logFlags)
+	if err != nil {
+		return err
+	}
+	if log == "" {
+		return badUsage(c, "--log is needed beside --journal: only what is sealed is evidence")
+	}
+	key, err := logKey(f.key, where)
+	if err != nil {
+		return err
+	}
+	if key == "" {
+		return badUsage(c, "no verifier key is known for this log; give it with --key")
+	}
+	f.Rules = evidence.DefaultRules()
+	if f.rules != "" {
+		raw, err := os.ReadFile(f.rules)
+		if err != nil {
+			return fmt.Errorf("reading the rules: %w", err)
+		}
+		if f.Rules, err = evidence.ParseRules(raw); err != nil {
+			return evidenceRefused(err)
+		}
+	}
+	var kept []string
+	if f.texts != "" {
+		kept = []string{f.texts}
+	} else {
+		for _, dir := range journals {
+			kept = append(kept, blobs.Beside(dir))
+		}
+	}
+	cfg := evidence.Config{Settings: f.Settings, Log: os.DirFS(log), VerifierKey: key, Progress: a.counting("reading the log:")}
+	cfg.Texts = func(digest string) ([]byte, error) {
+		for _, dir := range kept {
+			if raw, err := blobs.Get(dir, digest); err == nil {
+				return raw, nil
+			}
+		}
+		return nil, fs.ErrNotExist
+	}
+	began := time.Now()
+	sum, err := evidence.Make(c.Context(), cfg, f.out)
+	a.clearCounting()
+	if err != nil {
+		return evidenceRefused(err)
+	}
+	pdf, note := "", ""
+	if f.pdf != "never" {
+		if pdf, err = printPDF(c.Context(), f.out); err != nil {
+			if f.pdf == "always" {
+				return err
+			}
+			note = err.Error()
+		}
+	}
+	if a.asJSON {
+		return a.out.json(struct {
+			evidence.Summary
+			Dir     string  `json:"dir"`
+			PDF     string  `json:"pdf,omitempty"`
+			Seconds float64 `json:"seconds"`
+		}{sum, f.out, pdf, time.Since(began).Seconds()})
+	}
+	w := a.out
+	fmt.Fprintf(w, "%s in %s\n", w.green(w.bold("Evidence pack written")), safe(filepath.Join(f.out, "index.html")))
+	field(w, "log", fmt.Sprintf("%s: all %d entries verified to the signed root %s", safe(sum.Origin), sum.Size, sum.Root))
+	field(w, "period", fmt.Sprintf("%s to %s: %d entries, %d of them cited with a proof", f.From, f.To, sum.Entries, sum.Cited))
+	exceptions := w.green("none")
+	if sum.Exceptions > 0 {
+		exceptions = w.yellow(strconv.Itoa(sum.Exceptions)) + "; see the criteria in the report"
+	}
+	field(w, "exceptions", exceptions)
+	field(w, "size", fmt.Sprintf("%d files, %.1f MB, in %s", sum.Files, float64(sum.Bytes)/1e6, time.Since(began).Round(10*time.Millisecond)))
+	if pdf != "" {
+		field(w, "pdf", safe(filepath.Join(f.out, pdf)))
+	} else if note != "" {
+		field(w, "pdf", "none: "+safe(note))
+	}
+	fmt.Fprintf(w, "  check it anywhere: bailiwick evidence verify %s --key '%s'\n", safe(f.out), safe(key))
+	return nil
+}
+
+// evidenceRefused gives stable codes to what can't be made.
+func evidenceRefused(err error) error {
+	switch {
+	case errors.Is(err, evidence.ErrSettings):
+		return &coded{Code: "evidence_settings", Text: safe(err.Error()), Fix: "see `bailiwick evidence --help`", exit: exitUsage}
+	case errors.Is(err, evidence.ErrLog):
+		return &coded{Code: "log_unproven", Text: safe(err.Error()), Fix: "run: bailiwick audit verify", exit: exitUnproven}
+	case errors.Is(err, evidence.ErrEmpty):
+		return &coded{Code: "evidence_empty", Text: safe(err.Error()), Fix: "choose another period, or another --log"}
+	case errors.Is(err, evidence.ErrExists):
+		return &coded{Code: "evidence_exists", Text: safe(err.Error()), Fix: "name a folder that does not exist with -o"}
+	case errors.Is(err, fs.ErrNotExist):
+		return &coded{Code: "no_log", Text: safe(err.Error()), Fix: "is anything sealed yet? name the log with --log DIR"}
+	}
+	return err
+}
+
+// counting tells a person how far a long reading is; nil where nobody looks.
+func (a *app) counting(doing string) func(done, total uint64) {
+	if !a.errs.tty || a.asJSON {
+		return nil
+	}
+	told := time.Now()
+	return func(done, total uint64) {
+		if time.Since(told) > 200*time.Millisecond {
+			told = time.Now()
+			fmt.Fprintf(a.errs, "\r\x1b[K%s %d %%", doing, min(100, done*100/max(total, 1)))
+		}
+	}
+}
+
+func (a *app) clearCounting() {
+	if a.errs.tty && !a.asJSON {
+		fmt.Fprint(a.errs, "\r\x1b[K")
+	}
+}
+
+func (a *app) evidenceRulesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rules",
+		Short: "Print the rules that a pack is made by, to change them",
+		Long: `Print the rules that a pack is made by unless --rules names others: how a group's name tells namespace and role, how long access may last after
+a removal, how soon break-glass must be reviewed, and which duties one person must not have both of.`,
+		Example: `  bailiwick evidence rules > rules.json
+  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --rules rules.json -o evidence-q4`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return writeRules(a.out, evidence.DefaultRules()) },
+	}
+}
+
+func (a *app) evidenceVerifyCommand() *cobra.Command {
+	var f logFlags
+	var key string
+	var fromLog bool
+	c := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check an evidence pack, with no server and no log",
+		Long: `Check an evidence pack: each file against the manifest, the checkpoint's signature, each entry against the signed root, and everything else by
+making the whole pack again from the entries and comparing it byte for byte. Nothing is fetched.
+
+The log's verifier key must come from elsewhere than the pack: from your context, or from whoever runs the log. With --log (or --from-log, for the
+context's), the pack is also made again from the log itself, which shows that no entry of the period was left out of it.
+Exit code 4 means that the pack is not what it says; each problem has a stable code.`,
+		Example: `  bailiwick evidence verify evidence-q4 --key 'bailiwick.dev/dev+1a2b3c4d+AQ…'
+  bailiwick evidence verify evidence-q4 --key @log.pub --log /backup/log`,
+		Args: usage(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			where, _ := a.where() // without one, flags say all
+			key, err := logKey(key, where)
+			if err != nil {
+				return err
+			}
+			if key == "" {
+				return badUsage(c, "no log key is trusted: give the one that you know with --key; the key in the pack proves nothing by itself")
+			}
+			cfg := evidence.VerifyConfig{Pack: os.DirFS(args[0]), VerifierKey: key, Progress: a.counting("making it again:")}
+			if f.log != "" || fromLog {
+				log, _, _, err := a.dirs(f)
+				if err != nil {
+					return err
+				}
+				cfg.Log = os.DirFS(log)
+			}
+			v, err := evidence.Verify(c.Context(), cfg)
+			a.clearCounting()
+			if errors.Is(err, fs.ErrNotExist) {
+				return &coded{Code: "no_pack", Text: fmt.Sprintf("%s is not an evidence pack: %v", args[0], err), Fix: "name the folder that has manifest.json"}
+			}
+			if err != nil {
+				return err
+			}
+			return a.showVerdict(v)
+		},
+	}
+	c.Flags().StringVar(&key, "key", "", "verifier key of the log, or @FILE (default: the context's)")
+	c.Flags().StringVar(&f.log, "log", "", "directory of the sealed log, to make the pack again from it as well")
+	c.Flags().BoolVar(&fromLog, "from-log", false, "the same with the context's log")
+	return c
+}
+
+func (a *app) showVerdict(v evidence.Verdict) error {
+	if a.asJSON {
+		if err := a.out.json(struct {
+			OK bool `json:"ok"`
+			evidence.Verdict
+		}{v.OK(), v}); err != nil {
+			return err
+		}
+	} else if v.OK() {
+		w, m := a.out, v.Manifest
+		fmt.Fprintln(w, w.green(w.bold("The pack is what it says.")))
+		field(w, "period", fmt.Sprintf("%s to %s", m.Settings.From, m.Settings.To))
+		field(w, "log", fmt.Sprintf("%s, %d entries under the checkpoint", safe(m.Log.Origin), m.Log.Size))
+		field(w, "root", m.Log.Root)
+		field(w, "entries", fmt.Sprintf("%d proven against the root; all figures follow from %d of the period", m.Log.Next-m.Log.First, v.Entries))
+		field(w, "files", fmt.Sprintf("%d, %.1f MB, each as made again", v.Files, float64(v.Bytes)/1e6))
+		if v.FromLog {
+			field(w, "complete", "the log itself gives the same pack")
+		} else {
+			field(w, "complete", "that nothing of the period was left out shows only with --log")
+		}
+	} else {
+		fmt.Fprintln(a.out, a.out.red(a.out.bold("The pack is NOT what it says.")))
+		for i, p := range v.Problems {
+			if i == 20 {
+				fmt.Fprintf(a.out, "and %d more\n", len(v.Problems)-i)
+				break
+			}
+			fmt.Fprintf(a.out, "%s %s %s\n", a.out.red(p.Code), safe(p.Path), safe(p.Text))
+		}
+	}
+	if !v.OK() {
+		return &unproven{fmt.Sprintf("%d problems in the pack", len(v.Problems))}
+	}
+	return nil
+}
+
+func (a *app) evidenceProveCommand() *cobra.Command {
+	var key, out string
+	c := &cobra.Command{
+		Use:   "prove DIR INDEX",
+		Short: "Write a proof of one entry of an evidence pack, from the pack alone",
+		Long: `Write a proof bundle of one entry of an evidence pack: any that its tables name in the column "index". The log is not needed: the pack has the part
+of it that the period lies in. Check the bundle with "bailiwick audit verify-bundle".`,
+		Example: `  bailiwick evidence prove evidence-q4 40961 -o proof.json
+  bailiwick evidence prove evidence-q4 40961 --key @log.pub | bailiwick audit verify-bundle - --key @log.pub`,
+		Args: usage(cobra.ExactArgs(2)),
+		RunE: func(c *cobra.Command, args []string) error {
+			where, _ := a.where()
+			key, err := logKey(key, where)
+			if err != nil {
+				return err
+			}
+			if key == "" {
+				return badUsage(c, "no verifier key is known for this log; give it with --key")
+			}
+			index, err := strconv.ParseUint(args[1], 10, 56)
+			if err != nil {
+				return badUsage(c, "%q is not the index of an entry", args[1])
+			}
+			raw, err := evidence.Prove(os.DirFS(args[0]), key, index)
+			if err != nil {
+				return evidenceRefused(err)
+			}
+			if out == "" {
+				_, err := a.out.Write(raw)
+				return err
+			}
+			return os.WriteFile(out, raw, 0o600)
+		},
+	}
+	c.Flags().StringVar(&key, "key", "", "verifier key of the log, or @FILE (default: the context's)")
+	c.Flags().StringVarP(&out, "output", "o", "", "file to write (default: standard output)")
+	return c
+}
+
+// pdfTimeout is how long Chromium may take to print a report.
+const pdfTimeout = 2 * time.Minute
+
+// printPDF prints the report beside it and returns the file's name.
+func printPDF(ctx context.Context, dir string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pdfTimeout)
+	defer cancel()
+	chromium, err := findChromium()
+	if err != nil {
+		return "", err
+	}
+	return evidence.PDFName, chromium.print(ctx, filepath.Join(dir, "index.html"), filepath.Join(dir, evidence.PDFName))
+}
+
+func writeRules(w io.Writer, r evidence.Rules) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
