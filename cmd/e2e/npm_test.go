@@ -11,42 +11,51 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/internal/demo"
 )
 
 // npmResult is what node/client.mjs prints.
 type npmResult struct {
 	RunID   string          `json:"runId"`
 	Updated json.RawMessage `json:"updated"`
-	Result  struct {
-		Phase, Reason string
-		StartedBy     string `json:"started_by"`
-		ApprovedBy    string `json:"approved_by"`
-		TrafficBy     string `json:"traffic_by"`
-		Traffic       int
-	} `json:"result"`
-	Error *struct {
+	Result  json.RawMessage `json:"result"`
+	Error   *struct {
 		Name, Message, Details string
 		Code                   int
 	} `json:"error"`
 }
 
-// npm runs node/client.mjs with a token and the settings given.
-func npm(t *testing.T, d *dev, token, namespace, id, reason string) npmResult {
+// node is a script of node/ with a token and the settings given, not yet started.
+func node(t *testing.T, d *dev, script, token, namespace string, settings ...string) *exec.Cmd {
 	t.Helper()
 	dir, err := filepath.Abs("node")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@temporalio", "client")); err != nil {
-		t.Fatalf("the npm client is not installed: run scripts/install-test-deps (%v)", err)
+	for _, module := range []string{"client", "worker"} {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", "@temporalio", module)); err != nil {
+			t.Fatalf("Temporal's npm packages are not installed: run scripts/install-test-deps (%v)", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "client.mjs")
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "node", script)
 	cmd.Dir = dir
-	cmd.Env = append(environment(t.TempDir()), "ADDRESS="+d.context.Address, "TOKEN="+token, "NAMESPACE="+namespace, "WORKFLOW_ID="+id, "REASON="+reason,
+	cmd.Env = append(environment(t.TempDir()), append(settings, "ADDRESS="+d.context.Address, "TOKEN="+token, "NAMESPACE="+namespace)...)
+	return cmd
+}
+
+// npmDeploy deploys by node/client.mjs.
+func npmDeploy(t *testing.T, d *dev, token, namespace, id, reason string) npmResult {
+	t.Helper()
+	return npm(t, d, token, namespace, "WORKFLOW_ID="+id, "REASON="+reason, "TYPE=deploy", "TASK_QUEUE=deploy", "WAIT=1",
 		`INPUT={"service":"checkout","version":"3.0.0","approval":true}`, `SIGNAL={"name":"approve","args":[]}`, `UPDATE={"name":"set-traffic","args":[25]}`)
-	out, err := cmd.Output()
+}
+
+// npm runs node/client.mjs.
+func npm(t *testing.T, d *dev, token, namespace string, settings ...string) npmResult {
+	t.Helper()
+	out, err := node(t, d, "client.mjs", token, namespace, settings...).Output()
 	if err != nil {
 		stderr := ""
 		if exit, ok := err.(*exec.ExitError); ok {
@@ -66,12 +75,16 @@ func npm(t *testing.T, d *dev, token, namespace, id, reason string) npmResult {
 func TestNPMClient(t *testing.T) {
 	d := shared(t)
 	alice := d.user(t, "alice@acme.example")
-	r := npm(t, d, alice.token(t), "deploy", "npm-1", "CHG-9: from npm")
+	r := npmDeploy(t, d, alice.token(t), "deploy", "npm-1", "CHG-9: from npm")
 	if r.Error != nil {
 		t.Fatalf("the npm client failed: %+v", *r.Error)
 	}
-	if r.Result.Phase != "live" || r.Result.StartedBy != alice.login || r.Result.ApprovedBy != alice.login || r.Result.TrafficBy != alice.login || r.Result.Traffic != 25 || r.Result.Reason != "CHG-9: from npm" {
-		t.Errorf("the run ends with %+v", r.Result)
+	var st demo.Status
+	if err := json.Unmarshal(r.Result, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Phase != "live" || st.StartedBy != alice.login || st.ApprovedBy != alice.login || st.TrafficBy != alice.login || st.Traffic != 25 || st.Reason != "CHG-9: from npm" {
+		t.Errorf("the run ends with %+v", st)
 	}
 	acts := map[string]bool{}
 	for _, e := range auditEntries(t, alice) {
@@ -88,7 +101,7 @@ func TestNPMClient(t *testing.T) {
 		}
 	}
 
-	denied := npm(t, d, alice.token(t), "payments", "npm-denied", "just trying")
+	denied := npmDeploy(t, d, alice.token(t), "payments", "npm-denied", "just trying")
 	if denied.Error == nil {
 		t.Fatal("alice may start in payments by npm")
 	}
