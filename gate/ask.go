@@ -52,6 +52,9 @@ func (c *Call) asks(out []ask) ([]ask, error) {
 			ask{action: "StartWorkflowExecution", resource: r},
 			// The signal goes to the run that is under way, which may be of another type than the start names.
 			ask{action: "SignalWorkflowExecution", resource: r, run: currentRun})
+		if req.GetWorkflowIdConflictPolicy() == enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING {
+			out = append(out, ask{action: "SignalWorkflowExecution", resource: r}) // or to the one that takes its place
+		}
 		out = terminating(out, r, req.GetWorkflowIdReusePolicy(), req.GetWorkflowIdConflictPolicy())
 	case *workflowservice.ExecuteMultiOperationRequest:
 		out, err = multiOperation(out, req)
@@ -111,6 +114,7 @@ func terminating(out []ask, r policy.Resource, reuse enumspb.WorkflowIdReusePoli
 // multiOperation adds the operations of an update-with-start.
 func multiOperation(out []ask, req *workflowservice.ExecuteMultiOperationRequest) ([]ask, error) {
 	var started policy.Resource
+	replaces := false
 	for _, op := range req.GetOperations() {
 		var inner Call
 		switch {
@@ -130,12 +134,16 @@ func multiOperation(out []ask, req *workflowservice.ExecuteMultiOperationRequest
 		}
 		if op.GetStartWorkflow() != nil {
 			started = more[0].resource
+			replaces = op.GetStartWorkflow().GetWorkflowIdConflictPolicy() == enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
 		} else {
 			// The update goes to the run under way, or to the one that is started now.
 			update := &more[0]
 			update.run = currentRun
 			if started.WorkflowID == update.resource.WorkflowID {
 				update.resource.WorkflowType, update.resource.TaskQueue, update.resource.SearchAttributes = started.WorkflowType, started.TaskQueue, started.SearchAttributes
+			}
+			if replaces { // the update goes to the run that takes the place of the one under way; to that one only if the start is a repeated one
+				more = append(more, ask{action: update.action, resource: update.resource})
 			}
 		}
 		out = append(out, more...)

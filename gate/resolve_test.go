@@ -276,6 +276,16 @@ func TestDeclaredTypesDoNotHideRunningOnes(t *testing.T) {
 			}}},
 		}}
 	}
+	instead := func(req any, typ string) any { // of the run under way, one of this type
+		const policy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+		switch r := req.(type) {
+		case *workflowservice.SignalWithStartWorkflowExecutionRequest:
+			r.WorkflowIdConflictPolicy = policy
+		case *workflowservice.ExecuteMultiOperationRequest:
+			r.Operations[0].GetStartWorkflow().WorkflowIdConflictPolicy, r.Operations[0].GetStartWorkflow().WorkflowType.Name = policy, typ
+		}
+		return req
+	}
 	replace := func(id string) *workflowservice.StartWorkflowExecutionRequest {
 		start := startRequest()
 		start.WorkflowId, start.WorkflowType.Name = id, "harmless"
@@ -297,6 +307,10 @@ func TestDeclaredTypesDoNotHideRunningOnes(t *testing.T) {
 		{"update of a running deploy", "ExecuteMultiOperation", uws("ship-1"), "forbidden"},
 		{"update of a running other", "ExecuteMultiOperation", uws("tea-1"), ""},
 		{"update of a new other", "ExecuteMultiOperation", uws("new"), ""},
+		{"signal to a deploy in place of a running other", "SignalWithStartWorkflowExecution", instead(sws("tea-1", "deploy"), ""), "forbidden"},
+		{"signal to an other in place of a running other", "SignalWithStartWorkflowExecution", instead(sws("tea-1", "harmless"), ""), ""},
+		{"update of a deploy in place of a running other", "ExecuteMultiOperation", instead(uws("tea-1"), "deploy"), "forbidden"},
+		{"update of an other in place of a running other", "ExecuteMultiOperation", instead(uws("tea-1"), "harmless"), ""},
 		{"end of a running deploy", "StartWorkflowExecution", replace("ship-1"), "forbidden"},
 		{"end of a running other", "StartWorkflowExecution", replace("tea-1"), ""},
 	} {
