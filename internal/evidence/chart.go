@@ -235,6 +235,8 @@ func spell(d time.Duration) string {
 		return num(math.Round(d.Seconds()*10)/10) + " s"
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour && int(d.Minutes())%60 == 0:
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	case d < 48*time.Hour:
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	}
@@ -249,3 +251,10 @@ func lower(s string) string {
 }
 
 func short(digest string) string { return visible(clipped(digest, 12)) }
+
+func plural(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return group(n) + " " + what + "s"
+}

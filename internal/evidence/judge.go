@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/bailiwick-dev/bailiwick/audit"
 )
 
 // tally is called when every entry has been taken.
@@ -163,14 +161,14 @@ func (f *facts) exceptions(id string) []exception {
 	switch id {
 	case "CC6.1":
 		if f.unpermittedN > 0 {
-			add(f.unpermitted, "%d allowed calls name no policy", f.unpermittedN)
+			add(f.unpermitted, "%s with no policy named", plural(f.unpermittedN, "allowed call"))
 		}
 		if c := f.codes["policy_error"]; c != nil {
 			add(nil, "%d calls were refused because a policy could not be evaluated", c.N)
 		}
 		for _, r := range f.reports {
 			if r.Bypasses > 0 {
-				add([]Ref{r.Ref}, "A reconciliation found %d events in histories with no decision behind them", r.Bypasses)
+				add([]Ref{r.Ref}, "A reconciliation found %s in histories with no decision behind", plural(uint64(r.Bypasses), "event"))
 			}
 		}
 	case "CC6.2":
@@ -201,7 +199,7 @@ func (f *facts) exceptions(id string) []exception {
 		}
 		for _, r := range f.reports {
 			if r.Bypasses > 0 {
-				add([]Ref{r.Ref}, "A reconciliation found %d events with no decision behind them", r.Bypasses)
+				add([]Ref{r.Ref}, "A reconciliation found %s with no decision behind", plural(uint64(r.Bypasses), "event"))
 			}
 		}
 	case "CC7.3":
@@ -257,8 +255,6 @@ func (f *facts) late() []exception {
 var movedWords = map[string]string{
 	"joined": "joined", "left": "was removed", "suspended": "was suspended", "group_added": "was put into a group", "group_removed": "was taken out of a group",
 }
-
-func (f *facts) kindCount(k audit.Kind) uint64 { return f.kinds[k] }
 
 // sortedRefused lists who was refused most.
 func (f *facts) sortedRefused() []*refusedPerson {

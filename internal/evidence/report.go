@@ -409,6 +409,8 @@ var pageFuncs = template.FuncMap{
 		}
 		return r.Time.UTC().Format("2006-01-02 15:04")
 	},
+	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+	"count":   func(n int, what string) string { return plural(uint64(n), what) },
 	"has":     func(r Ref) bool { return r.ID != "" },
 	"seconds": func(n int64) string { return spell(time.Duration(n) * time.Second) },
 	"list": func(r ...Ref) []Ref {

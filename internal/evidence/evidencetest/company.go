@@ -54,7 +54,7 @@ func Fill(log *Log, n int) *Company {
 	step := 91 * 24 * time.Hour / time.Duration(max(n, 1))
 	special := max(n/60, 1)
 	for i := 1; i < n; i++ {
-		c.at = c.at.Add(time.Duration(float64(step) * (0.4 + 1.1*c.rng.Float64())))
+		c.at = c.at.Add(time.Duration(float64(step) * (0.4 + 1.2*c.rng.Float64())))
 		if c.at.After(time.Date(2026, 12, 31, 23, 0, 0, 0, time.UTC)) {
 			c.at = time.Date(2026, 12, 31, 23, 0, 0, 0, time.UTC)
 		}
