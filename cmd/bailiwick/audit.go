@@ -47,7 +47,8 @@ func (a *app) auditCommand() *cobra.Command {
 A gate's journal holds each decision before a changing call is let through; within a second it is sealed, with those of the other gates, into one
 Merkle log with a signed checkpoint. All are directories of files, and reading and verifying need no server.`,
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
-		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand())
+		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(),
+		a.auditExportCommand())
 }
 
 // record is one entry as `--json` prints it.

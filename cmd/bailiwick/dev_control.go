@@ -29,6 +29,7 @@ type controlPlane struct {
 	sealed   string
 	cancel   context.CancelFunc
 	sealer   chan error // the sealer's end
+	exports  func() error
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
@@ -76,6 +77,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		}
 		c.sealer <- err
 	}()
+	if c.exports, err = d.startExports(ctx, logger); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
 	return c, nil
 }
 
@@ -128,6 +132,9 @@ func (c *controlPlane) stop() error {
 	case sealing = <-c.sealer:
 	case <-time.After(15 * time.Second):
 		sealing = errors.New("stopping the sealer: it had not ended after 15 s; the next start goes on where it was")
+	}
+	if c.exports != nil {
+		sealing = errors.Join(sealing, c.exports())
 	}
 	return errors.Join(serving, sealing, c.log.Close())
 }

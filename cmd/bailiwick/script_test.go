@@ -72,6 +72,17 @@ func TestScripts(t *testing.T) {
 				words := strings.Fields(ts.ReadFile(args[0]))
 				ts.Setenv("KEY", words[len(words)-1])
 			},
+			// waitlines FILE N waits until a file has that many lines.
+			"waitlines": func(ts *testscript.TestScript, _ bool, args []string) {
+				want, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+					if raw, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Count(string(raw), "\n") >= want {
+						return
+					}
+				}
+				ts.Fatalf("%s never had %d lines", args[0], want)
+			},
 			// replace FILE OLD NEW writes a text of a file anew.
 			"replace": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := ts.ReadFile(args[0])

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -111,29 +111,70 @@ func TestSealedLog(t *testing.T) {
 	}
 }
 
+// meter keeps what a callback observes.
+type meter struct {
+	noop.Meter
+	noop.Observer
+	seen    map[string]string
+	collect metric.Callback
+}
+
+type (
+	intGauge struct {
+		noop.Int64ObservableGauge
+		name string
+	}
+	intCounter struct {
+		noop.Int64ObservableCounter
+		name string
+	}
+	floatGauge struct {
+		noop.Float64ObservableGauge
+		name string
+	}
+)
+
+func (m *meter) Int64ObservableGauge(name string, _ ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
+	return intGauge{name: name}, nil
+}
+
+func (m *meter) Int64ObservableCounter(name string, _ ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
+	return intCounter{name: name}, nil
+}
+
+func (m *meter) Float64ObservableGauge(name string, _ ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
+	return floatGauge{name: name}, nil
+}
+
+func (m *meter) RegisterCallback(f metric.Callback, _ ...metric.Observable) (metric.Registration, error) {
+	m.collect = f
+	return noop.Registration{}, nil
+}
+
+func (m *meter) ObserveInt64(o metric.Int64Observable, v int64, _ ...metric.ObserveOption) {
+	switch o := o.(type) {
+	case intGauge:
+		m.seen[o.name] = fmt.Sprint(v)
+	case intCounter:
+		m.seen[o.name] = fmt.Sprint(v > 0)
+	}
+}
+
+func (m *meter) ObserveFloat64(o metric.Float64Observable, v float64, _ ...metric.ObserveOption) {
+	m.seen[o.(floatGauge).name] = fmt.Sprint(v > 0)
+}
+
 func TestMetrics(t *testing.T) {
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer ts.Close()
-	reader := metric.NewManualReader()
-	provider := metric.NewMeterProvider(metric.WithReader(reader))
+	m := &meter{seen: map[string]string{}}
 	cfg := config(t, SinkConfig{Type: "http", HTTP: &HTTPConfig{URL: ts.URL}})
-	r := start(t, cfg, Options{Log: newMemoryLog(t, decisions(12)...), Meter: provider.Meter("test")})
+	r := start(t, cfg, Options{Log: newMemoryLog(t, decisions(12)...), Meter: m})
 	until(t, "a failure", func() bool { return r.status(t).Failures > 0 })
-	var data metricdata.ResourceMetrics
-	if err := reader.Collect(t.Context(), &data); err != nil {
+	if err := m.collect(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	seen := map[string]string{}
-	for _, m := range data.ScopeMetrics[0].Metrics {
-		switch d := m.Data.(type) {
-		case metricdata.Gauge[int64]:
-			seen[m.Name] = fmt.Sprint(d.DataPoints[0].Value)
-		case metricdata.Gauge[float64]:
-			seen[m.Name] = fmt.Sprint(d.DataPoints[0].Value > 0)
-		case metricdata.Sum[int64]:
-			seen[m.Name] = fmt.Sprint(d.DataPoints[0].Value > 0)
-		}
-	}
+	seen := m.seen
 	for name, want := range map[string]string{"bailiwick.export.behind.entries": "12", "bailiwick.export.behind.seconds": "true", "bailiwick.export.failures": "true",
 		"bailiwick.export.delivered": "false", "bailiwick.export.dead_letters": "0"} {
 		if seen[name] != want {
