@@ -22,6 +22,11 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 	p, header, about := a.plugin, interceptor.Header(ctx), activity.GetInfo(ctx)
 	run := activityRun(about, header)
 	check := func(v attest.Verified) error { return v.CheckRun(run) }
+	if run.WorkflowID == "" {
+		check = func(v attest.Verified) error {
+			return v.CheckActivity(run.Namespace, about.ActivityID, about.ActivityType.Name)
+		}
+	}
 	v, err := p.judge(header, check)
 	if keyUnknown(err) {
 		p.keys.fetchMissing(ctx)
@@ -34,7 +39,7 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 	case err == nil:
 		info = verifiedInfo(v.Statement())
 		p.metrics.count(ctx, kindActivity, verdictVerified, "")
-	case p.opts.Mode == Observe:
+	case p.opts.Mode == Observe || p.opts.Unattested.activity(err, run.WorkflowID != ""):
 		info.Problem = err.Error()
 		p.metrics.count(ctx, kindActivity, verdictUnattested, codeOf(err))
 		log.Log(ctx, slog.LevelWarn, "running activity without a valid attestation", info.fields()...)
@@ -65,6 +70,17 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 // enforce judges an attempt right before it runs. What it finds is not remembered: the next attempt is judged anew.
 func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activityType, workflowType string, info Info) error {
 	p := a.plugin
+	if v := p.revoked(info); v != nil {
+		describeProblem(ctx, string(v.Code))
+		fields := append(info.fields(), "code", string(v.Code), "detail", v.Detail)
+		if p.opts.Mode == Enforce {
+			log.Log(ctx, slog.LevelWarn, "stopping activity of somebody who lost access", fields...)
+			p.metrics.count(ctx, kindActivity, map[bool]string{true: verdictHeld, false: verdictForbidden}[p.opts.HoldRevoked > 0], string(v.Code))
+			return p.stopRevoked(v)
+		}
+		log.Log(ctx, slog.LevelWarn, "running activity of somebody who lost access", fields...)
+		p.metrics.count(ctx, kindActivity, verdictExcused, string(v.Code))
+	}
 	v, hold := p.rules.forActivity(activityType, workflowType, info, p.now())
 	if v == nil {
 		return nil

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// ClientCredentialsConfig are the settings of a service's own identity (RFC 6749 section 4.4). Exactly one of Secret and PrivateKeyFile is set.
+// ClientCredentialsConfig are the settings of a service's own identity (RFC 6749 section 4.4). Exactly one of Secret,
+// PrivateKeyFile and AssertionFile is set.
 type ClientCredentialsConfig struct {
 	TokenURL string   // the authorization server's token endpoint; https, or http on loopback
 	ClientID string   // the service app's client id
@@ -27,6 +28,10 @@ type ClientCredentialsConfig struct {
 	// PKCS#1) or a private JWK, and is read anew for every assertion: to rotate, replace the file by a rename.
 	PrivateKeyFile string
 	KeyID          string // kid as registered with the issuer; not needed when the file is a JWK that has one
+
+	// AssertionFile makes the client authenticate by a JWT that something else renews in a file (RFC 7523 section 2.2), such as a projected
+	// Kubernetes service-account token whose issuer the authorization server trusts for this client. It is read anew for every request.
+	AssertionFile string
 
 	HTTPClient *http.Client // default: a client with a timeout of 10 s
 	Logger     *slog.Logger // default slog.Default()
@@ -52,8 +57,19 @@ func ClientCredentials(cfg ClientCredentialsConfig) (Credentials, error) {
 	if cfg.ClientID == "" {
 		return nil, errors.New("configuring client credentials: ClientID is empty")
 	}
-	if (cfg.Secret == "") == (cfg.PrivateKeyFile == "") {
-		return nil, errors.New("configuring client credentials: set exactly one of Secret and PrivateKeyFile")
+	proofs := 0
+	for _, proof := range []string{cfg.Secret, cfg.PrivateKeyFile, cfg.AssertionFile} {
+		if proof != "" {
+			proofs++
+		}
+	}
+	if proofs != 1 {
+		return nil, errors.New("configuring client credentials: set exactly one of Secret, PrivateKeyFile and AssertionFile")
+	}
+	if cfg.AssertionFile != "" {
+		if _, err := readTokenFile(cfg.AssertionFile); err != nil {
+			return nil, fmt.Errorf("configuring client credentials: %w", err)
+		}
 	}
 	if cfg.PrivateKeyFile != "" {
 		if _, err := readAssertionKey(cfg.PrivateKeyFile, cfg.KeyID); err != nil {
@@ -109,15 +125,12 @@ func (e *tokenEndpoint) ask(ctx context.Context) (cachedToken, error) {
 	if len(e.cfg.Scopes) > 0 {
 		form.Set("scope", strings.Join(e.cfg.Scopes, " "))
 	}
-	if e.cfg.PrivateKeyFile != "" {
-		key, err := readAssertionKey(e.cfg.PrivateKeyFile, e.cfg.KeyID)
-		if err != nil {
-			return cachedToken{}, &transient{err: err} // perhaps it is being replaced
-		}
-		assertion, err := key.assertion(e.cfg.ClientID, e.cfg.TokenURL, time.Now())
-		if err != nil {
-			return cachedToken{}, err
-		}
+	assertion, err := e.assertion()
+	if err != nil {
+		return cachedToken{}, &transient{err: err} // perhaps a file is being replaced
+	}
+	if assertion != "" {
+		form.Set("client_id", e.cfg.ClientID) // an assertion that somebody else made need not name it
 		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
 		form.Set("client_assertion", assertion)
 	}
@@ -147,6 +160,21 @@ func (e *tokenEndpoint) ask(ctx context.Context) (cachedToken, error) {
 		return cachedToken{}, refusal(resp, body, req.URL.Host)
 	}
 	return readToken(resp, body, sent)
+}
+
+// assertion is the JWT by which the client authenticates; empty when it has a secret.
+func (e *tokenEndpoint) assertion() (string, error) {
+	switch {
+	case e.cfg.AssertionFile != "":
+		return readTokenFile(e.cfg.AssertionFile)
+	case e.cfg.PrivateKeyFile != "":
+		key, err := readAssertionKey(e.cfg.PrivateKeyFile, e.cfg.KeyID)
+		if err != nil {
+			return "", err
+		}
+		return key.assertion(e.cfg.ClientID, e.cfg.TokenURL, time.Now())
+	}
+	return "", nil
 }
 
 func readToken(resp *http.Response, body []byte, sent time.Time) (cachedToken, error) {

@@ -33,7 +33,7 @@ const Name = "bailiwick.dev/sdkplugin"
 type Mode int
 
 const (
-	// Enforce refuses the task. It is the default.
+	// Enforce refuses the task. It is the default. Options.Unattested and Options.Signals make exceptions.
 	//
 	// Verdicts are part of a workflow's course, so they must come out the same at replay: keep retired keys published for as long as
 	// runs that they signed for are open. A run in flight without an attestation, when Enforce is turned on, is not failed: its
@@ -68,6 +68,14 @@ type Options struct {
 	Audience string
 	// Mode is Enforce or Observe.
 	Mode Mode
+	// Unattested says what Enforce lets run without an attestation, such as runs from before Bailiwick. Default: nothing.
+	Unattested Tolerance
+	// Signals says what Enforce does with signals that have no statement of their own. Default: drop them.
+	Signals SignalPolicy
+	// Revocations tells who has lost access since. Default nil: a statement is about its moment.
+	Revocations Revocations
+	// HoldRevoked makes activities of somebody who lost access fail retryably, to be tried again after this time. Default 0: refused for good.
+	HoldRevoked time.Duration
 	// Require are rules that what a worker runs must meet, beyond having a valid attestation. Observe logs and counts what breaks one.
 	Require []Rule
 	// TransactionTokens mints the tokens that TransactionToken returns. Nil: it returns an error.
@@ -119,6 +127,9 @@ func New(o Options) (*Plugin, error) {
 	}
 	if o.KeysURL != "" && o.Keys.Len() > 0 {
 		return nil, errors.New("making Bailiwick plugin: both KeysURL and Keys are set; set one")
+	}
+	if o.HoldRevoked != 0 && o.HoldRevoked < time.Second {
+		return nil, fmt.Errorf("making Bailiwick plugin: HoldRevoked is %s, less than a second", o.HoldRevoked)
 	}
 	p := &Plugin{opts: o, log: o.Logger, now: o.Clock}
 	if p.now == nil {

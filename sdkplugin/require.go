@@ -38,6 +38,9 @@ type Requirement struct {
 	MaxLoginAge time.Duration
 	// MaxAge is the longest time since the gate allowed the act that the attestation speaks of: how long that permission lasts.
 	MaxAge time.Duration
+	// Authority asks that the caller's token or grant, whichever ended first, had not ended yet: that nothing begins under an authority that
+	// is over. A statement that does not say when is refused.
+	Authority bool
 	// Human asks that the originator or the current actor is a person. Nested actors don't count: by RFC 8693 section 4.1 they are for
 	// the record and must not open doors.
 	Human bool
@@ -52,7 +55,8 @@ type Requirement struct {
 	Grant  bool
 	// Policies are policy ids of which at least one must have allowed the act.
 	Policies []string
-	// Edges are the accepted kinds of act: a run's code sees "start" or "schedule", an update handler "update".
+	// Edges are the accepted kinds of act: a run's code sees "start" or "schedule", an update handler "update", a standalone activity
+	// "activity".
 	Edges []attest.Edge
 }
 
@@ -65,6 +69,7 @@ const (
 	ForbiddenLoginUnknown ViolationCode = "forbidden_login_unknown" // when they logged in is not stated, or lies in the future
 	ForbiddenLoginAge     ViolationCode = "forbidden_login_age"     // logged in too long ago
 	ForbiddenAge          ViolationCode = "forbidden_age"           // allowed too long ago
+	ForbiddenAuthority    ViolationCode = "forbidden_authority"     // the authority to act has ended, or when it ends is not stated
 	ForbiddenNoHuman      ViolationCode = "forbidden_no_human"
 	ForbiddenOriginator   ViolationCode = "forbidden_originator"
 	ForbiddenActor        ViolationCode = "forbidden_actor"
@@ -151,6 +156,10 @@ func (r Requirement) checkAct(s attest.Statement, now time.Time) *Violation {
 		return &Violation{Code: ForbiddenEdge, Detail: fmt.Sprintf("it came about by a %s, not by one of %q", s.Edge, r.Edges), Fix: "call it in the way that the worker expects"}
 	case r.MaxAge > 0 && (now.Sub(s.IssuedAt) > r.MaxAge || s.IssuedAt.After(now.Add(clockSkew))):
 		return &Violation{Code: ForbiddenAge, Detail: fmt.Sprintf("it was allowed %s ago, which is not within %s", now.Sub(s.IssuedAt).Round(time.Second), r.MaxAge), Fix: "start again, so that it is decided anew"}
+	case r.Authority && s.AuthorityUntil.IsZero():
+		return &Violation{Code: ForbiddenAuthority, Detail: "when the authority to act ends is not stated", Fix: "start again through a current gate"}
+	case r.Authority && !now.Before(s.AuthorityUntil):
+		return &Violation{Code: ForbiddenAuthority, Detail: fmt.Sprintf("the authority to act ended %s ago", now.Sub(s.AuthorityUntil).Round(time.Second)), Fix: "start again with a fresh login or grant"}
 	case r.Reason && strings.TrimSpace(s.Reason) == "":
 		return &Violation{Code: ForbiddenNoReason, Detail: "no reason was given", Fix: "start again with a reason (sdkplugin.WithReason, or bailiwick run start --reason)"}
 	case r.Grant && s.Grant == "":
@@ -174,7 +183,7 @@ func (r Requirement) validate() error {
 		}
 	}
 	for _, e := range r.Edges {
-		if !slices.Contains([]attest.Edge{attest.EdgeStart, attest.EdgeSchedule, attest.EdgeSignal, attest.EdgeUpdate, attest.EdgeQuery}, e) {
+		if !e.Known() {
 			return fmt.Errorf("the edge %q is unknown", e)
 		}
 	}

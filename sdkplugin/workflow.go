@@ -62,7 +62,8 @@ func (s *runState) admit(ctx workflow.Context, kind, what string, check func(att
 		s.plugin.keys.missing()
 	}
 	info := Info{Problem: err.Error()}
-	if s.plugin.opts.Mode == Observe {
+	started := workflow.GetInfo(ctx).WorkflowStartTime
+	if s.plugin.opts.Mode == Observe || s.plugin.opts.Unattested.run(err, started) || kind == kindSignal && s.plugin.opts.Signals.delivers(err, started) {
 		log.Warn(what+" without a valid attestation", append(info.fields(), named(name)...)...)
 		s.count(ctx, kind, verdictUnattested, codeOf(err))
 		return info, attest.Verified{}, nil
@@ -141,6 +142,9 @@ func checkSignal(v attest.Verified, run attest.Run, name string) error {
 // ValidateUpdate refuses before the update enters history. It does not run at replay.
 func (w *workflowInbound) ValidateUpdate(ctx workflow.Context, in *interceptor.UpdateInput) error {
 	info, err := w.admitUpdate(ctx, in.Name, "validating update")
+	if err == nil {
+		err = w.state.plugin.refuseRevoked(context.Background(), kindUpdate, info)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,8 +172,12 @@ func (w *workflowInbound) admitUpdate(ctx workflow.Context, name, what string) (
 
 func (w *workflowInbound) HandleQuery(ctx workflow.Context, in *interceptor.HandleQueryInput) (any, error) {
 	run := w.state.about(ctx)
-	if _, _, err := w.state.admit(ctx, kindQuery, "answering query", func(v attest.Verified) error { return v.CheckCall(attest.EdgeQuery, run, in.QueryType) }, in.QueryType); err != nil {
+	info, _, err := w.state.admit(ctx, kindQuery, "answering query", func(v attest.Verified) error { return v.CheckCall(attest.EdgeQuery, run, in.QueryType) }, in.QueryType)
+	if err != nil {
 		return nil, unattested(err)
+	}
+	if err := w.state.plugin.refuseRevoked(context.Background(), kindQuery, info); err != nil {
+		return nil, err
 	}
 	return w.Next.HandleQuery(ctx, in)
 }

@@ -29,7 +29,7 @@ var rules = []struct {
 	{"standing", []string{"identity", "policy", "attest", "internal/durable"}, "grants and revocations as a gate knows them, however they came about"},
 	{"gate", []string{"identity", "policy", "attest", "audit", "standing"}, "the gate joins the four and nothing joins the gate but its mountings"},
 	{"txntoken", nil, "services that take Transaction Tokens link txntoken: it knows tokens and HTTP, neither Temporal nor us"},
-	{"sdkplugin", []string{"identity", "attest", "txntoken"}, "users link sdkplugin into their workers"},
+	{"sdkplugin", []string{"identity", "attest", "txntoken", "internal/login"}, "users link sdkplugin into their workers; internal/login is the file that a person's tokens are in"},
 	{"serverplugin", []string{"gate", "identity", "policy", "attest", "audit", "standing", "bailiwicktest"}, "a mounting adds no judgement"},
 	{"bailiwicktest", []string{"identity", "policy", "attest", "audit", "gate", "standing", "serverplugin"}, "the test kit runs the real thing"},
 	{"internal/devorg", nil, "the development org stands in for Okta and must not share code with what it tests"},
