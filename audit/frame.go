@@ -151,3 +151,26 @@ func (r *records) atEnd() (bool, error) {
 	}
 	return n == 0, nil
 }
+
+// AppendRecord frames an entry as a segment of the journal has it: for carrying entries elsewhere with their numbers and checksums.
+func AppendRecord(b []byte, seq uint64, entry []byte) ([]byte, error) {
+	if len(entry) == 0 || len(entry) > MaxEntry {
+		return b, fmt.Errorf("framing entry %d: %w", seq, ErrTooLarge)
+	}
+	return appendRecord(b, seq, entry), nil
+}
+
+// ReadRecords takes framed entries apart, which must be numbered from the given one on without a gap and end with a whole record. The
+// entries alias b.
+func ReadRecords(b []byte, from uint64) ([][]byte, error) {
+	var entries [][]byte
+	for len(b) > 0 {
+		entry, size, err := decodeRecord(b, from+uint64(len(entries)))
+		if err != nil {
+			return nil, fmt.Errorf("reading record %d: %w", from+uint64(len(entries)), err)
+		}
+		entries = append(entries, entry)
+		b = b[size:]
+	}
+	return entries, nil
+}

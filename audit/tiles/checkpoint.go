@@ -73,3 +73,6 @@ func openCheckpoint(msg []byte, v note.Verifier) (c checkpoint, code Code, err e
 	}
 	return c, "", nil
 }
+
+// witnessedName is the file beside it that holds the newest checkpoint with the cosignatures that the witness policy asks for.
+const witnessedName = "checkpoint.witnessed"

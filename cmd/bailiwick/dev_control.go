@@ -24,6 +24,7 @@ type controlPlane struct {
 	verifierKey string // of the log
 	failed      chan error
 	log         io.Closer
+	receiver    io.Closer // of remote gates' journals
 
 	journals []string // directories
 	sealed   string
@@ -57,6 +58,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
 	c.publish(gateKeys)
+	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), log.Close())
+	}
 	listener, err := listenOn(d.flags.ports.Control, d.flags.ports.all()[1])
 	if err != nil {
 		return nil, errors.Join(err, c.plane.Close(), log.Close())
@@ -120,7 +124,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.plane.Close())
+	serving := errors.Join(shutdown(c.server), c.receiver.Close(), c.plane.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell

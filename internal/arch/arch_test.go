@@ -24,6 +24,7 @@ var rules = []struct {
 	{"attest", []string{"identity", "internal/durable"}, "workers import attest: it stays light"},
 	{"audit/index", []string{"audit", "policy", "identity"}, "the index is a projection of the log"},
 	{"audit/tiles", []string{"internal/durable", "audit", "policy", "identity", "attest"}, "sealing knows entries and nothing of the gate; a proof bundle joins an entry and its attestation"},
+	{"audit/ship", []string{"internal/durable", "audit", "policy", "identity"}, "shipping carries entries and does not read them"},
 	{"audit", []string{"internal/durable", "identity", "policy"}, "the log outlives everything that writes to it"},
 	{"standing/feed", []string{"standing", "identity", "policy", "attest", "internal/durable"}, "the publisher of what gates follow; it runs in the control plane"},
 	{"standing", []string{"identity", "policy", "attest", "internal/durable"}, "grants and revocations as a gate knows them, however they came about"},
