@@ -91,6 +91,9 @@ func (a *app) auditShowCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one entry of the log: a decision's id, its beginning, or an index",
+		Long: `Show one entry of the log. ID is its id, its index in the log, or the beginning of its id: at least 8 characters, and as many as make it the
+only one. Ids begin with the time, so those of the same minute share their first 8 characters and those of the same millisecond their first 13; when
+several entries begin alike, they are listed.`,
 		Example: `  bailiwick audit show 01936f0e-5b1c-7c3a-9f00-8d5b0a7e1c11
   bailiwick audit show 142`,
 		Args: usage(cobra.ExactArgs(1)),
@@ -123,7 +126,7 @@ func (a *app) findEntry(ctx context.Context, f logFlags, id string) (record, err
 		if fmt.Sprint(r.Index) == id || r.Entry.ID == id {
 			return record{r.Index, r.Sealed, r.Entry}, nil
 		}
-		if len(id) >= 8 && strings.HasPrefix(r.Entry.ID, id) {
+		if len(id) >= minPrefix && strings.HasPrefix(r.Entry.ID, id) {
 			found = append(found, record{r.Index, r.Sealed, r.Entry})
 		}
 	}
@@ -131,9 +134,43 @@ func (a *app) findEntry(ctx context.Context, f logFlags, id string) (record, err
 	case 1:
 		return found[0], nil
 	case 0:
-		return record{}, &coded{Code: "entry_unknown", Text: fmt.Sprintf("no entry %q in the log", id), Fix: "see `bailiwick audit tail --all`; an id's first 8 characters are enough"}
+		return record{}, unknownEntry(id)
 	}
-	return record{}, &coded{Code: "entry_ambiguous", Text: fmt.Sprintf("%d entries begin with %q", len(found), id), Fix: "give more of the id"}
+	return record{}, ambiguous(id, found)
+}
+
+func unknownEntry(id string) error {
+	fix := "see `bailiwick audit tail --all`"
+	if len(id) < minPrefix {
+		fix += fmt.Sprintf("; of an id, at least the first %d characters are needed", minPrefix)
+	}
+	return &coded{Code: "entry_unknown", Text: fmt.Sprintf("no entry %q in the log", id), Fix: fix}
+}
+
+// minPrefix is how much of an id stands for it, when it is the only one that begins so.
+const minPrefix = 8
+
+// ambiguous lists what an id could be, and how much more of it tells them apart.
+func ambiguous(id string, found []record) error {
+	var lines []string
+	need := len(id)
+	for i, r := range found {
+		if i < 5 {
+			lines = append(lines, fmt.Sprintf("  %d  %s  %s %s", r.Index, safe(r.ID), safe(r.Action+map[bool]string{true: string(r.Kind)}[r.Action == ""]), target(r.Entry)))
+		}
+		for _, other := range found[:i] {
+			n := 0
+			for n < min(len(r.ID), len(other.ID)) && r.ID[n] == other.ID[n] {
+				n++
+			}
+			need = max(need, n+1)
+		}
+	}
+	if len(found) > 5 {
+		lines = append(lines, fmt.Sprintf("  and %d more", len(found)-5))
+	}
+	return &coded{Code: "entry_ambiguous", Text: fmt.Sprintf("%d entries begin with %q:\n%s", len(found), id, strings.Join(lines, "\n")),
+		Fix: fmt.Sprintf("give the first %d characters, or the entry's index", need)}
 }
 
 func (a *app) showEntry(r record) {

@@ -183,7 +183,7 @@ func notProven(err error) error {
 
 // find finds an entry by index, id, or the beginning of an id.
 func (x *openedIndex) find(ctx context.Context, id string) (index.Row, error) {
-	unknown := &coded{Code: "entry_unknown", Text: fmt.Sprintf("no entry %q in the log", id), Fix: "see `bailiwick audit query`; an id's first 8 characters are enough"}
+	unknown := unknownEntry(id)
 	if n, err := strconv.ParseUint(id, 10, 56); err == nil && (id == "0" || id[0] != '0') { // ids begin with a zero for centuries
 		row, err := x.at(ctx, n)
 		if err == nil && row == nil {
@@ -197,9 +197,9 @@ func (x *openedIndex) find(ctx context.Context, id string) (index.Row, error) {
 	if strings.ContainsAny(id, "*") || id == "" {
 		return index.Row{}, unknown
 	}
-	q := index.Filter{ID: []string{id}, Limit: 2}
+	q := index.Filter{ID: []string{id}, Limit: 100}
 	rows, _, err := x.query(ctx, q)
-	if err == nil && len(rows) == 0 && len(id) >= 8 {
+	if err == nil && len(rows) == 0 && len(id) >= minPrefix {
 		q.ID[0] += "*"
 		rows, _, err = x.query(ctx, q)
 	}
@@ -209,7 +209,7 @@ func (x *openedIndex) find(ctx context.Context, id string) (index.Row, error) {
 	case len(rows) == 0:
 		return index.Row{}, unknown
 	case len(rows) > 1:
-		return index.Row{}, &coded{Code: "entry_ambiguous", Text: fmt.Sprintf("several entries begin with %q", id), Fix: "give more of the id, or the entry's index"}
+		return index.Row{}, ambiguous(id, records(rows, 0))
 	}
 	return rows[0], nil
 }

@@ -10,21 +10,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/audit/index"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
 
 func (a *app) auditVerifyCommand() *cobra.Command {
 	var f logFlags
-	var key, remember string
+	var key, remember, dsn string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify the whole log, without a server",
-		Long: `Verify the whole log from its files: the checkpoint's signature, every entry and tile up to the signed root, the journal beside it, and that
-the log extends the one you verified last (so that cutting it back or rewriting it is noticed).
+		Long: `Verify the whole log from its files: the checkpoint's signature, every entry and tile up to the signed root, the journals beside it, and that
+the log extends the one you verified last (so that cutting it back or rewriting it is noticed). With --index also that the search index is what the
+log says.
 
 Exit code 4 means that something is wrong; each problem has a stable code.`,
 		Example: `  bailiwick audit verify
+  bailiwick audit verify --index
   bailiwick audit verify --log /backup/log --key 'bailiwick.dev+1a2b3c4d+AQ…' --remember last.checkpoint`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -66,11 +69,28 @@ Exit code 4 means that something is wrong; each problem has a stable code.`,
 			if err != nil {
 				return err
 			}
-			return a.showVerification(report)
+			if dsn == "" {
+				return a.showVerification(report, nil)
+			}
+			if dsn == besideLog {
+				dsn = ""
+			}
+			x, err := a.openIndex(c.Context(), indexFlags{f, dsn})
+			if err != nil {
+				return err
+			}
+			defer x.Close()
+			indexed, err := x.Verify(c.Context(), a.progress(x.source, "comparing"))
+			if err != nil {
+				return err
+			}
+			return a.showVerification(report, &indexed)
 		},
 	}
 	f.register(c)
 	c.Flags().StringVar(&key, "key", "", "the log's verifier key, or @FILE (default: the context's)")
+	c.Flags().StringVar(&dsn, "index", "", "also check that the search index is what the log says: of a file or postgres:// URL, or without a value the one beside the log")
+	c.Flags().Lookup("index").NoOptDefVal = besideLog
 	c.Flags().StringVar(&remember, "remember", "", "file that keeps the last checkpoint found good (default: in BAILIWICK_HOME, one for each log key; empty: none)")
 	return c
 }
@@ -90,8 +110,15 @@ func rememberedAt(key string) (string, error) {
 	return filepath.Join(dir, hex.EncodeToString(sum[:8])), nil
 }
 
-func (a *app) showVerification(r tiles.Report) error {
+// besideLog stands for the search index that the other commands use.
+const besideLog = "beside the log"
+
+func (a *app) showVerification(r tiles.Report, indexed *index.Report) error {
+	ok := r.OK() && (indexed == nil || indexed.OK())
 	sum := fmt.Sprintf("%d problems in the log", uint64(len(r.Problems))+r.Suppressed)
+	if r.OK() {
+		sum = "the index is not what the log says"
+	}
 	if len(r.Problems) == 1 && r.Suppressed == 0 {
 		sum = "1 problem in the log"
 	}
@@ -99,10 +126,11 @@ func (a *app) showVerification(r tiles.Report) error {
 		if err := a.out.json(struct {
 			OK bool `json:"ok"`
 			tiles.Report
-		}{r.OK(), r}); err != nil {
+			Index *index.Report `json:"index,omitempty"`
+		}{ok, r, indexed}); err != nil {
 			return err
 		}
-		if !r.OK() {
+		if !ok {
 			return &unproven{sum}
 		}
 		return nil
@@ -138,7 +166,21 @@ func (a *app) showVerification(r tiles.Report) error {
 	if r.Suppressed > 0 {
 		fmt.Fprintf(w, "and %d more\n", r.Suppressed)
 	}
-	if !r.OK() {
+	if indexed != nil {
+		for _, p := range indexed.Problems {
+			fmt.Fprintf(w, "%s %s\n", w.red(safe(string(p.Code))), safe(p.Text))
+		}
+		if indexed.OK() {
+			text := fmt.Sprintf("%d entries, what the log says", indexed.Entries)
+			if indexed.Unindexed > 0 {
+				text += fmt.Sprintf("; %d more are added by the next query", indexed.Unindexed)
+			}
+			row("index", text)
+		} else {
+			fmt.Fprintln(w, w.red("The index is NOT what the log says."), "Make it again: bailiwick audit reindex")
+		}
+	}
+	if !ok {
 		return &unproven{sum}
 	}
 	return nil
