@@ -88,9 +88,12 @@ func (m *machine) mayApprove(_ workflow.Context, a *Act) *Refusal {
 	if samePerson(&a.By, &m.c.Requester) {
 		return &Refusal{Status: 403, Code: "approver_is_requester", Detail: "nobody approves their own request, through whichever account", Next: "ask somebody else"}
 	}
-	before := m.approvers
+	before, rules := m.approvers, m.c.Rules
 	if extension {
-		before = m.extension.approvers
+		before, rules = m.extension.approvers, m.extension.rules
+	}
+	if r := rules.stepUp(&a.By, a.At); r != nil {
+		return r
 	}
 	for _, other := range before {
 		if samePerson(&a.By, &other.By) {
