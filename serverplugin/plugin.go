@@ -29,6 +29,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
 // Config says what a plugin is made of. All fields up to AttestationKey are required, one of PolicyDir and PolicyBundle among them.
@@ -40,6 +41,7 @@ type Config struct {
 	PolicyBundle   *Bundle           `json:"policy_bundle"`   // instead of PolicyDir: signed policies, pulled
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key, or a directory of keys that rotate (attest.KeysConfig.Path); created if absent
+	Standing       *Standing         `json:"standing"`        // grants and revocations; default none, and then no grant is honoured
 	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
 	Meter          metric.Meter      `json:"-"`               // default none
 	Logger         *slog.Logger      `json:"-"`               // default discards
@@ -53,7 +55,9 @@ type Plugin struct {
 	journal  *audit.Journal
 	blobs    string // directory of texts that entries name by digest
 	keys     *attest.Keys
-	metrics  *metrics // nil without a Meter
+	standing *standing.State    // nil when nothing is followed
+	follower *standing.Follower // the same
+	metrics  *metrics           // nil without a Meter
 	name     string
 	proof    proof // of internal Nexus calls
 	logger   *slog.Logger
@@ -102,10 +106,17 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
 	signer := p.keys.Signer()
-	if p.gate, err = gate.New(gate.Config{
+	mounted := gate.Config{
 		Name: cfg.Name, Audience: cfg.Audience,
 		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
-	}); err != nil {
+	}
+	if cfg.Standing != nil {
+		if err := p.followStanding(watch, cfg); err != nil {
+			return nil, fmt.Errorf("opening the server plugin: %w", err)
+		}
+		mounted.Standing = p.standing
+	}
+	if p.gate, err = gate.New(mounted); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
 	p.blobs = blobs.Beside(cfg.JournalDir)

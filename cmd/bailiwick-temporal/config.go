@@ -35,7 +35,8 @@ type Config struct {
 	AttestationKey string   `json:"attestation_key"`
 	UI             UI       `json:"ui"`
 
-	PolicyBundle *serverplugin.Bundle `json:"policy_bundle,omitempty"` // signed policies, pulled
+	PolicyBundle *serverplugin.Bundle   `json:"policy_bundle,omitempty"` // signed policies, pulled
+	Standing     *serverplugin.Standing `json:"standing,omitempty"`      // grants and revocations, followed
 }
 
 // Issuer is one trusted issuer of access tokens.
@@ -114,6 +115,16 @@ func (c *Config) check() error {
 		}
 	case !filepath.IsAbs(c.PolicyDir):
 		bad("policy_dir must be an absolute path, not %q", c.PolicyDir)
+	}
+	if c.Standing != nil {
+		if err := c.Standing.Check(); err != nil {
+			errs = append(errs, err)
+		}
+		for name, v := range map[string]string{"cache": c.Standing.Cache, "token_file": c.Standing.TokenFile} {
+			if v != "" && !filepath.IsAbs(v) {
+				bad("standing.%s must be an absolute path, not %q", name, v)
+			}
+		}
 	}
 	if strings.ContainsAny(c.StateDir, "?#%") {
 		bad("state_dir must not contain ?, # or %%: SQLite reads them as parts of a URI")

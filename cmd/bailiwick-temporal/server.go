@@ -69,7 +69,7 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 		return nil, err
 	}
 	plugin, err := serverplugin.Open(ctx, serverplugin.Config{
-		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.issuers(), PolicyDir: cfg.PolicyDir, PolicyBundle: cfg.PolicyBundle,
+		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.issuers(), PolicyDir: cfg.PolicyDir, PolicyBundle: cfg.PolicyBundle, Standing: cfg.Standing,
 		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, Runs: runs, Logger: logger,
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -122,8 +123,9 @@ func parseQuery(raw string) (q query, wrong string) {
 // answer waits for news and sends them.
 func (f *Feed) answer(w http.ResponseWriter, r *http.Request, q query) {
 	ctx := r.Context()
-	// The server's own limit on answers would cut a held request short. Where it can't be lifted, it holds.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(q.wait + 30*time.Second))
+	// The server's own limits would cut a held request short. Where they can't be lifted, they hold.
+	limits, until := http.NewResponseController(w), time.Now().Add(q.wait+30*time.Second)
+	_ = errors.Join(limits.SetReadDeadline(until), limits.SetWriteDeadline(until))
 	f.note(r, q)
 	if q.after > 0 {
 		f.hold(r, q)
