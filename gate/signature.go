@@ -12,7 +12,7 @@ import (
 )
 
 // Temporal writes the caller's own "identity" string on the events that a call makes, where it keeps nothing else of the call. The gate
-// replaces it, so that those events say who it was and under which decision:
+// replaces it, so that those events say who it was and under which decision (a reset, and what a batch terminates, in the reason's end):
 //
 //	alice@acme.example via bailiwick [01936a2e-…]
 //	0oareleaseagent00001 for alice@acme.example via bailiwick [01936a2e-…]
@@ -85,6 +85,9 @@ func (a *Admission) sign(req any) {
 			}
 		}
 		return
+	case *workflowservice.ResetWorkflowExecutionRequest:
+		r.Identity, r.Reason = text, signReason(r.GetReason(), text)
+		return
 	case *workflowservice.StartBatchOperationRequest:
 		signBatch(r, text)
 		return
@@ -107,9 +110,18 @@ func signBatch(r *workflowservice.StartBatchOperationRequest, text string) {
 	if op := m.WhichOneof(m.Descriptor().Oneofs().ByName("operation")); op != nil {
 		setIdentity(m.Mutable(op).Message(), text)
 	}
-	if r.GetTerminationOperation() != nil {
-		r.Reason += " (" + text + ")"
+	if r.GetTerminationOperation() != nil || r.GetResetOperation() != nil {
+		r.Reason = signReason(r.GetReason(), text)
 	}
+}
+
+// signReason signs the reason where Temporal writes its own name as the event's identity. A request without one stays without: Temporal
+// refuses it.
+func signReason(reason, text string) string {
+	if reason == "" {
+		return ""
+	}
+	return reason + " (" + text + ")"
 }
 
 func setIdentity(m protoreflect.Message, text string) {

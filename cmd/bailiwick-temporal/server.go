@@ -244,9 +244,16 @@ func hosts(cfg Config, ports internalPorts) map[primitives.ServiceName]static.Ho
 	}
 }
 
-// dynamicSettings are the plugin's, and one for a single node: search attributes that were just added are seen at once.
+// dynamicSettings are the plugin's, and a few of a server to try things on.
 func dynamicSettings() dynamicconfig.StaticClient {
-	out := dynamicconfig.StaticClient{dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true}
+	out := dynamicconfig.StaticClient{
+		// For a single node: search attributes that were just added are seen at once.
+		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
+		// Workflows may act on other namespaces: the gate decides there each command that does.
+		dynamicconfig.EnableCrossNamespaceCommands.Key(): true,
+		// Workflows can be paused.
+		dynamicconfig.WorkflowPauseEnabled.Key(): true,
+	}
 	maps.Copy(out, serverplugin.DynamicConfig())
 	return out
 }
