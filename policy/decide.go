@@ -62,6 +62,11 @@ func (s *Set) settle(d *Decision, q *question) {
 	case q.out.forbids.first != nil:
 		d.Code = CodeForbidden
 		q.out.forbids.tell(d)
+		if !q.brief {
+			if command := q.requestCommand(roleFor(q.action.Access)); command != "" {
+				d.Hint = "request it: " + command
+			}
+		}
 	case q.out.open():
 		s.unresolved(d, q)
 	case q.out.permits.first != nil:
@@ -165,45 +170,6 @@ func (m *matches) tell(d *Decision) {
 			d.Reasons = append(d.Reasons, "forbidden by policy "+id)
 		}
 	}
-}
-
-// hint says how a principal gets a role that it lacks: people by a group, services by their entry.
-func (s *Set) hint(want roleGrant, c *identity.Claims) string {
-	if c.Kind != identity.Client {
-		if group := s.roles.groupFor(want, c.Issuer); group != "" {
-			return "ask for the group " + group
-		}
-	}
-	return "ask whoever edits " + RolesFile + " for it"
-}
-
-// suggest finds the least role that would have allowed the request, by asking the policies themselves.
-func (s *Set) suggest(d *Decision, q *question) {
-	place, scope := q.resource.Namespace, q.resource.Namespace
-	if q.action.Scope == ScopeCluster || place == "" {
-		place, scope = "every namespace", everyNamespace
-	}
-	held := q.p.holdings.rolesIn(q.resource.Namespace)
-	if len(held) > 0 {
-		where := "there"
-		if q.action.Scope == ScopeCluster {
-			where = "on the cluster"
-		}
-		d.Reasons = []string{"you have " + strings.Join(held, " and ") + " " + where}
-	}
-	more := questions.Get().(*question)
-	defer func() { *more = question{}; questions.Put(more) }()
-	for _, role := range leastFirst {
-		*more = question{}
-		s.prepare(more, q.action, q.p, &q.request)
-		more.suppose(roleGrant{scope, role})
-		more.ask()
-		if more.out.allows() {
-			d.Missing, d.Hint = string(role)+" in "+place, s.hint(roleGrant{scope, role}, q.p.claims)
-			return
-		}
-	}
-	d.Reasons = append(d.Reasons, fmt.Sprintf("no policy permits %s to this principal, and no role would", q.action.Name))
 }
 
 // allows reports whether the policies permit, leaving obligations aside.

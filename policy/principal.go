@@ -18,6 +18,7 @@ type principal struct {
 	uid      types.EntityUID
 
 	in         map[string]roleBits // roles by namespace
+	somewhere  roleBits            // in any namespace that is named
 	everywhere roleBits
 	agent      bool
 	groups     map[string]struct{} // only when there are many
@@ -99,6 +100,7 @@ func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
 				p.in = make(map[string]roleBits, len(names))
 			}
 			p.in[name] |= roleBit(role)
+			p.somewhere |= roleBit(role)
 		}
 	}
 	for _, role := range h.everywhere {

@@ -64,7 +64,8 @@ func (d dice) condition(ns, group string, depth int) string {
 		`context has wanted && context.wanted.contains("X")`, `context.wanted.contains("X")`, `context has wanted && ["X", "Y"].containsAll(context.wanted)`,
 		`context has minutes && context.minutes <= 60`, `context.minutes > 60`, `context has requester && context.requester == principal.name`,
 		`context.requester == "user:i|u1"`, `principal.name == "user:i|u1"`, `principal.approver.contains(resource.namespace)`, `principal.everywhere.contains("approver")`,
-		`resource.id == ""`)
+		`resource.id == ""`, `principal.write.isEmpty()`, `principal.`+d.of("read", "worker", "approver", "admin")+`.isEmpty()`, `principal.everywhere.isEmpty()`, `context.scopes.isEmpty()`,
+		`context.wanted.isEmpty()`, `["X", "Z"].containsAll(context.amr)`, `context.wanted.containsAll(["X"])`, `resource.type == principal.id`, `context.reason == resource.id`, `principal.confined.isEmpty()`)
 }
 
 func (d dice) action() string {

@@ -158,6 +158,10 @@ func quickTest(n ast.IsNode) test {
 		return quickHas(n)
 	case ast.NodeTypeContains:
 		return quickContains(n)
+	case ast.NodeTypeContainsAll:
+		return quickContainsAll(n)
+	case ast.NodeTypeIsEmpty:
+		return quickIsEmpty(n)
 	case ast.NodeTypeEquals:
 		return quickEquals(n.Left, n.Right)
 	case ast.NodeTypeNotEquals:
@@ -284,13 +288,13 @@ func quickEquals(left, right ast.IsNode) test {
 		}
 		return nil
 	}
-	want, ok := literalText(right)
-	if !ok {
-		return nil
-	}
 	get := textOf(left)
 	if get == nil {
 		return nil
+	}
+	want, ok := literalText(right)
+	if !ok {
+		return sameText(get, textOf(right))
 	}
 	return func(q *question) truth {
 		value, ok := get(q)
@@ -298,5 +302,23 @@ func quickEquals(left, right ast.IsNode) test {
 			return fail
 		}
 		return said(value == want)
+	}
+}
+
+// sameText compares two text attributes.
+func sameText(a, b text) test {
+	if b == nil {
+		return nil
+	}
+	return func(q *question) truth {
+		x, ok := a(q)
+		if !ok {
+			return fail
+		}
+		y, ok := b(q)
+		if !ok {
+			return fail
+		}
+		return said(x == y)
 	}
 }

@@ -43,19 +43,13 @@ func quickContains(n ast.NodeTypeContains) test {
 	if !ok {
 		return nil
 	}
-	if name, ok := isAttribute(n.Left, "context"); ok {
-		switch name {
-		case "scopes":
-			return func(q *question) truth { return said(slices.Contains(q.p.claims.Scopes, text)) }
-		case "amr":
-			return func(q *question) truth { return said(slices.Contains(q.context.AMR, text)) }
-		case "wanted":
-			return func(q *question) truth {
-				if len(q.context.Wanted) == 0 {
-					return fail
-				}
-				return said(slices.Contains(q.context.Wanted, text))
+	if get := contextSet(n.Left); get != nil {
+		return func(q *question) truth {
+			set, ok := get(q)
+			if !ok {
+				return fail
 			}
+			return said(slices.Contains(set, text))
 		}
 	}
 	if name, ok := isAttribute(n.Left, "resource"); ok && name == "search_attributes" {
@@ -69,19 +63,94 @@ func quickContains(n ast.NodeTypeContains) test {
 	return nil
 }
 
+// contextSet returns the reader of context.NAME where that is a set of texts, or nil. Reading gives false when it is absent.
+func contextSet(n ast.IsNode) func(*question) ([]string, bool) {
+	switch name, _ := isAttribute(n, "context"); name {
+	case "scopes":
+		return func(q *question) ([]string, bool) { return q.p.claims.Scopes, true }
+	case "amr":
+		return func(q *question) ([]string, bool) { return q.context.AMR, true }
+	case "wanted":
+		return func(q *question) ([]string, bool) { return q.context.Wanted, len(q.context.Wanted) > 0 }
+	}
+	return nil
+}
+
+// literalTexts returns the members of a set of literal texts.
+func literalTexts(n ast.IsNode) ([]string, bool) {
+	list, ok := n.(ast.NodeTypeSet)
+	if !ok {
+		return nil, false
+	}
+	texts := make([]string, len(list.Elements))
+	for i, element := range list.Elements {
+		if texts[i], ok = literalText(element); !ok {
+			return nil, false
+		}
+	}
+	return texts, true
+}
+
+// quickContainsAll compiles ["a", "b"].containsAll(context.SET) and context.SET.containsAll(["a", "b"]).
+func quickContainsAll(n ast.NodeTypeContainsAll) test {
+	set, turned := contextSet(n.Left), false
+	texts, ok := literalTexts(n.Right)
+	if set == nil {
+		set, turned = contextSet(n.Right), true
+		texts, ok = literalTexts(n.Left)
+	}
+	if set == nil || !ok {
+		return nil
+	}
+	return func(q *question) truth {
+		values, ok := set(q)
+		if !ok {
+			return fail
+		}
+		all, some := values, texts
+		if turned {
+			all, some = texts, values
+		}
+		for _, value := range some {
+			if !slices.Contains(all, value) {
+				return no
+			}
+		}
+		return yes
+	}
+}
+
+// quickIsEmpty compiles principal.ROLE.isEmpty(), principal.everywhere.isEmpty() and context.SET.isEmpty().
+func quickIsEmpty(n ast.NodeTypeIsEmpty) test {
+	if get := contextSet(n.Arg); get != nil {
+		return func(q *question) truth {
+			set, ok := get(q)
+			if !ok {
+				return fail
+			}
+			return said(len(set) == 0)
+		}
+	}
+	name, _ := isAttribute(n.Arg, "principal")
+	if name == "everywhere" {
+		return func(q *question) truth { return said(q.always == 0) }
+	}
+	bit := roleBit(Role(name))
+	if bit == 0 {
+		return nil
+	}
+	return func(q *question) truth { return said((q.p.somewhere|q.here)&bit == 0) } // here has the role that is only supposed
+}
+
 // quickOneOf compiles ["a", "b"].contains(TEXT).
 func quickOneOf(list ast.NodeTypeSet, right ast.IsNode) test {
 	get := textOf(right)
 	if get == nil {
 		return nil
 	}
-	var texts []string
-	for _, element := range list.Elements {
-		text, ok := literalText(element)
-		if !ok {
-			return nil
-		}
-		texts = append(texts, text)
+	texts, ok := literalTexts(list)
+	if !ok {
+		return nil
 	}
 	return func(q *question) truth {
 		value, ok := get(q)

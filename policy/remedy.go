@@ -142,7 +142,11 @@ func (s *Set) changes(req *Request) []change {
 				r.Context.Grant, r.Context.Granted, r.Context.BreakGlass = id, true, breakGlass
 			})
 		}
-		grant("any", "get a grant for it", false)
+		text := "get a grant for it"
+		if command := s.requestFor(req); command != "" {
+			text += ": " + command
+		}
+		grant("any", text, false)
 		if (action.confinedWants.any|action.confinedWants.in[req.Resource.Namespace])&looksBreakGlass != 0 {
 			grant("any", "get a break-glass grant for it", true)
 		}
@@ -167,6 +171,23 @@ func (s *Set) changes(req *Request) []change {
 		add("time", "wait until "+when.UTC().Format("Mon 2006-01-02 15:04 MST"), "", waitUntil(when))
 	}
 	return all
+}
+
+// requestFor is the command by which the caller of a denied request would ask for access to it, or "".
+func (s *Set) requestFor(req *Request) string {
+	var q question
+	s.prepare(&q, s.index.methods[req.Action], s.principal(req.Principal), req)
+	least := roleFor(q.action.Access)
+	for _, role := range leastFirst {
+		var more question
+		s.prepare(&more, q.action, q.p, req)
+		more.suppose(roleGrant{req.Resource.Namespace, role})
+		if more.ask(); more.out.allows() {
+			least = role
+			break
+		}
+	}
+	return q.requestCommand(least)
 }
 
 // nextTime looks a week ahead, by the quarter of an hour, for when the clock alone would allow the request.

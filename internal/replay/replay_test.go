@@ -27,6 +27,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/replay"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
 // guards look at everything that a policy can know of a caller and a call, so that what a replay forgets changes a decision.
@@ -40,6 +41,9 @@ const guards = `
 @id("contractors") forbid (principal in Group::"contractors", action in Action::"operate", resource);
 @id("frank") forbid (principal, action == Action::"UpdateWorkflowExecution", resource) when { principal.id == "00utestfrank" };
 @id("granted") forbid (principal, action == Action::"TerminateWorkflowExecution", resource) unless { context has reason };
+@id("by-grant") forbid (principal, action == Action::"RequestCancelWorkflowExecution", resource) unless { context.granted && context has grant && context.grant == "grant-1" && context.break_glass };
+@id("factor") forbid (principal, action == Action::"UpdateWorkflowExecutionOptions", resource) unless { context.amr.contains("mfa") };
+@id("short") forbid (principal, action == Action::"Access.Request", resource) unless { context has minutes && context.minutes <= 60 && context has role && context.role == "write" && context has requester && context.requester == principal.name };
 @id("no-cron") forbid (principal, action == Action::"StartWorkflowExecution", resource) when { resource has cron };
 `
 
@@ -71,11 +75,26 @@ func newSetup(t *testing.T, policies string) *setup {
 	if s.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: s.dir}); err != nil {
 		t.Fatal(err)
 	}
-	if s.gate, err = gate.New(gate.Config{Name: "g", Audience: "bailiwick:test", Verifier: verifier, Policy: engine, Signer: signer, Log: s.journal}); err != nil {
+	if s.gate, err = gate.New(gate.Config{Name: "g", Audience: "bailiwick:test", Verifier: verifier, Policy: engine, Signer: signer, Log: s.journal, Standing: lent{}}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
+
+// lent is a gate's view of grants: one to alice, until the day after.
+type lent struct{}
+
+func (lent) Grants(principal string, now time.Time) []*standing.Grant {
+	if !strings.HasSuffix(principal, "|00utestalice") {
+		return nil
+	}
+	return []*standing.Grant{{ID: "grant-1", Principal: principal, Namespace: "deploy", Actions: []string{"RequestCancelWorkflowExecution"}, WorkflowID: "ship-1", BreakGlass: true,
+		NotBefore: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour)}}
+}
+
+func (lent) Barred(*identity.Claims, time.Time) (standing.Bar, bool) { return standing.Bar{}, false }
+func (lent) GroupsLost(*identity.Claims, time.Time) []string         { return nil }
+func (lent) Person(string) (standing.Person, bool)                   { return standing.Person{}, false }
 
 func policies(t *testing.T, extra string) string {
 	t.Helper()
@@ -111,6 +130,21 @@ func (s *setup) call(token string, req any, method string, more ...func(*gate.Ca
 		s.t.Fatal(err)
 	}
 	return err == nil
+}
+
+// asks puts a request for access to the gate, as the control plane does, and reports whether the caller may make it.
+func (s *setup) asks(token string, minutes int) bool {
+	s.t.Helper()
+	who, err := s.gate.Authenticate(s.t.Context(), []string{"Bearer " + token}, netip.MustParseAddr("192.0.2.7"), "access")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	j, err := s.gate.Judge(s.t.Context(), gate.Question{Who: who, Action: policy.AccessRequest, Resource: policy.Resource{Namespace: "payments"},
+		Context: policy.Context{Role: "write", Minutes: minutes, Requester: who.Claims().Principal()}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return j.Decision.Allow
 }
 
 // entries closes the journal and reads it from its files.
@@ -171,7 +205,7 @@ func (s *setup) traffic() (allowed, refused int) {
 	from := func(ip string) func(*gate.Call) {
 		return func(c *gate.Call) { c.Source = netip.MustParseAddr(ip) }
 	}
-	said := func(c *gate.Call) { c.Reason, c.Grant = []string{"CHG-7"}, []string{"grant-1"} }
+	said := func(c *gate.Call) { c.Reason = []string{"CHG-7"} }
 	plain := token(nil)
 
 	del := &workflowservice.DeleteWorkflowExecutionRequest{Namespace: "deploy", WorkflowExecution: run}
@@ -200,6 +234,21 @@ func (s *setup) traffic() (allowed, refused int) {
 	terminate := &workflowservice.TerminateWorkflowExecutionRequest{Namespace: "deploy", WorkflowExecution: run}
 	count(true, s.call(plain, terminate, "TerminateWorkflowExecution", said))
 	count(false, s.call(plain, terminate, "TerminateWorkflowExecution"))
+	cancel := func(id string) *workflowservice.RequestCancelWorkflowExecutionRequest {
+		return &workflowservice.RequestCancelWorkflowExecutionRequest{Namespace: "deploy", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: id}}
+	}
+	count(true, s.call(plain, cancel("ship-1"), "RequestCancelWorkflowExecution"))
+	count(false, s.call(plain, cancel("ship-2"), "RequestCancelWorkflowExecution"))
+	options := &workflowservice.UpdateWorkflowExecutionOptionsRequest{Namespace: "deploy", WorkflowExecution: run}
+	byID := func(amr ...string) func(*gate.Call) {
+		return func(c *gate.Call) {
+			c.IDToken = []string{s.issuer.Token(map[string]any{"sub": "00utestalice", "aud": "0oatestclient0000001", "jti": "ID.1", "amr": amr, "cid": nil, "scp": nil})}
+		}
+	}
+	count(true, s.call(plain, options, "UpdateWorkflowExecutionOptions", byID("pwd", "mfa")))
+	count(false, s.call(plain, options, "UpdateWorkflowExecutionOptions", byID("pwd")))
+	count(true, s.asks(plain, 60))
+	count(false, s.asks(plain, 61))
 	cron := start("deploy", "cron")
 	cron.CronSchedule = "* * * * *"
 	count(true, s.call(plain, start("deploy", "ship-1"), "StartWorkflowExecution"))
