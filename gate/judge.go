@@ -39,15 +39,17 @@ func (g *Gate) Authenticate(ctx context.Context, authorization []string, source 
 	if err == nil && !who.Valid() {
 		err = errors.New("verifier returned nobody")
 	}
-	if err == nil {
-		return who, nil
-	}
 	now := g.cfg.Clock()
 	id := g.ids.next(now)
 	c := Call{Source: source}
-	return identity.Identity{}, g.refuse(ctx, &audit.Entry{
-		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: what, Source: c.source(),
-	}, denyToken(id, err))
+	entry := audit.Entry{Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: what, Source: c.source()}
+	if err != nil {
+		return identity.Identity{}, g.refuse(ctx, &entry, denyToken(id, err))
+	}
+	if _, denial := g.stand(id, g.people.of(who.Claims()), now, &entry); denial != nil {
+		return identity.Identity{}, g.refuse(ctx, &entry, denial)
+	}
+	return who, nil
 }
 
 // Judge decides a question and records the decision: durably when the act changes anything. A denial is in the Judgement; an error is a

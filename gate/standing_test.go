@@ -467,14 +467,17 @@ func TestRevokedCallersAreRefused(t *testing.T) {
 	}
 	// A grant is no way around.
 	s.grant(t, "g-1", nil)
+	who, err := s.Authenticate(t.Context(), call.Authorization, call.Source, "Access.View")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.apply(t, standing.Event{Kind: standing.EventBar, Bar: &standing.Bar{ID: "b-2", Principal: s.principal(erin), Reason: "user_suspended"}})
 	if _, err := s.Admit(t.Context(), s.call("StartWorkflowExecution", startIn("orders"), s.erin())); denial(t, err).Code != gate.CodeRevoked {
 		t.Errorf("got %v", err)
 	}
 	// Nor is what is no Temporal call.
-	who, err := s.Authenticate(t.Context(), call.Authorization, call.Source, "Access.View")
-	if err != nil {
-		t.Fatal(err)
+	if _, err := s.Authenticate(t.Context(), call.Authorization, call.Source, "Access.View"); denial(t, err).Code != gate.CodeRevoked {
+		t.Errorf("got %v", err)
 	}
 	if _, err := s.Judge(t.Context(), gate.Question{Who: who, Action: "Access.View", Resource: policy.Resource{Namespace: "deploy"}}); denial(t, err).Code != gate.CodeRevoked {
 		t.Errorf("got %v", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
 
 // controlPlane publishes the attestation keys, seals the audit log and takes requests that are no Temporal calls. Gates do without it: a gate
@@ -31,6 +32,7 @@ type controlPlane struct {
 	cancel   context.CancelFunc
 	sealer   chan error // the sealer's end
 	exports  func() error
+	standing *feed.Feed // grants and revocations, for every gate
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
@@ -50,20 +52,24 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, err
 	}
 	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journals: []string{d.state.path("journal"), d.state.path("journal-control")}, sealed: d.state.path("log"), sealer: make(chan error, 1)}
+	if c.standing, err = d.openStanding(ctx, logger); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), log.Close())
+	}
 	if c.plane, err = control.Open(ctx, control.Config{
 		Name: d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
 		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
+		Configure: underStanding(c.standing),
 	}); err != nil {
-		log.Close()
-		return nil, fmt.Errorf("starting the control plane: %w", err)
+		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.standing.Close(), log.Close())
 	}
+	mountStanding(c.plane, c.standing)
 	c.publish(gateKeys)
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
-		return nil, errors.Join(err, c.plane.Close(), log.Close())
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
 	listener, err := listenOn(d.flags.ports.Control, d.flags.ports.all()[1])
 	if err != nil {
-		return nil, errors.Join(err, c.plane.Close(), log.Close())
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
 	c.server = httpServer(c.plane, logger)
 	go func() {
@@ -124,7 +130,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.receiver.Close(), c.plane.Close())
+	serving := errors.Join(shutdown(c.server), c.receiver.Close(), c.plane.Close(), c.standing.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell

@@ -16,6 +16,7 @@ import (
 //	keys/      signing keys of attestations and of the log, the worker's own key
 //	policy/    roles.yaml and *.cedar: yours to edit
 //	journal/   decisions as they are made, journal-control/ those of the control plane, replicas/ those of remote gates; log/ all of them, sealed
+//	standing/  grants and revocations, as the control plane publishes them
 //	logs/      what the parts print
 type stateDir struct {
 	dir  string

@@ -31,6 +31,7 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 		"policy_dir": d.state.path("policy"), "journal_dir": d.state.path("journal"), "attestation_key": d.state.path("keys", "attestation"),
 		"ui": map[string]any{"enabled": !d.flags.noUI, "issuer": d.issuer(), "client_id": devorg.UIClient, "client_secret": devorg.UISecret, "callback_url": d.uiURL() + "/auth/sso/callback"},
 	}
+	config["standing"] = d.followStanding(d.control.standing)
 	raw, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("writing Temporal's configuration: %w", err)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -298,6 +299,39 @@ func (f *Feed) Prune(ctx context.Context) error {
 
 // Seen tells how far each gate is that asked within Keep.
 func (f *Feed) Seen(ctx context.Context) (map[string]Seen, error) { return f.store.gates(ctx) }
+
+// Status is where a feed is and how far its gates are.
+type Status struct {
+	Feed  string          `json:"feed"`
+	State standing.Status `json:"state"`
+	Gates []GateStatus    `json:"gates"` // by name
+}
+
+// GateStatus is how far one gate is.
+type GateStatus struct {
+	Gate string `json:"gate"`
+	Seen
+	Behind uint64 `json:"behind"` // events that it has not confirmed yet
+	Gone   bool   `json:"gone"`   // it was not heard for GateGone
+}
+
+// Status tells where the feed is and how far its gates are.
+func (f *Feed) Status(ctx context.Context) (Status, error) {
+	gates, err := f.store.gates(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	now := f.cfg.Clock()
+	out := Status{Feed: f.id, State: f.state.Status(now), Gates: []GateStatus{}}
+	for _, name := range slices.Sorted(maps.Keys(gates)) {
+		g := GateStatus{Gate: name, Seen: gates[name], Gone: now.Sub(gates[name].At) >= f.cfg.GateGone}
+		if g.Seq < out.State.Seq {
+			g.Behind = out.State.Seq - g.Seq
+		}
+		out.Gates = append(out.Gates, g)
+	}
+	return out, nil
+}
 
 // WaitSeen waits until every gate that is there has made durable what was published up to seq. A gate that was not heard for GateGone is not
 // waited for: it is down, and reads all before it lets anybody in. When ctx ends first the error wraps ErrBehind and names the gates.
