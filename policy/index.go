@@ -172,7 +172,7 @@ func actionKeys(scope ast.IsActionScopeNode) []types.String {
 	var uids []types.EntityUID
 	switch s := scope.(type) {
 	case ast.ScopeTypeEq:
-		if _, isMethod := LookupAction(string(s.Entity.ID)); !isMethod {
+		if _, isMethod := LookupAction(string(s.Entity.ID)); !isMethod || s.Entity.Type != typeAction {
 			return nil // "== a group" is true of no call
 		}
 		uids = []types.EntityUID{s.Entity}
@@ -185,6 +185,9 @@ func actionKeys(scope ast.IsActionScopeNode) []types.String {
 	}
 	var keys []types.String
 	for _, uid := range uids {
+		if uid.Type != typeAction || uid.ID == "" {
+			continue // no action; "" would stand for any. Such a policy does not load anyway
+		}
 		a, isMethod := LookupAction(string(uid.ID))
 		covered := isMethod && slices.Contains(uids, types.NewEntityUID(typeAction, types.String(a.Access)))
 		if !covered && !slices.Contains(keys, uid.ID) {

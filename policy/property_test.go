@@ -113,10 +113,13 @@ func (d dice) set(t *testing.T, n int) (*Set, []string) {
 	return unchecked(t, texts), texts
 }
 
+// diceRoles is the roles.yaml of the dice's people.
+const diceRoles = "version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\nclients:\n- id: u1\n  roles: { a: worker }\n  task_queues: [q1]\n"
+
 // unchecked makes a set without the type check.
 func unchecked(t testing.TB, texts []string) *Set {
 	t.Helper()
-	roles, problems := parseRoles([]byte("version: 1\npatterns:\n- group: 'temporal:{namespace}:{role}'\ngroups:\n- name: everything\n  roles: { '*': admin }\nclients:\n- id: u1\n  roles: { a: worker }\n  task_queues: [q1]\n"))
+	roles, problems := parseRoles([]byte(diceRoles))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
