@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"go.temporal.io/sdk/client"
 	tlog "go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -81,6 +83,11 @@ func (p *Plugin) configureClient(_ context.Context, o client.PluginConfigureClie
 		opts.Logger = tlog.NewStructuredLogger(p.log)
 	}
 	opts.HeadersProvider = headers{next: opts.HeadersProvider}
+	if p.exchange != nil {
+		dial := &opts.ConnectionOptions.DialOptions
+		*dial = append(slices.Clip(*dial), grpc.WithChainUnaryInterceptor(p.exchange.intercept))
+		return nil
+	}
 	if p.opts.Credentials == nil {
 		return nil
 	}

@@ -60,6 +60,9 @@ type Options struct {
 	// AllowPlaintext permits sending bearer tokens over a connection without TLS to a host that is not loopback.
 	AllowPlaintext bool
 
+	// Exchange gets attestations from a token endpoint, for a Temporal without a gate. Credentials are then for that endpoint alone. Default none.
+	Exchange *Exchange
+
 	// KeysURL is where the gate's public keys are published (https, or http on loopback). Workers need either this or Keys.
 	KeysURL string
 	// Keys are the gate's public keys, given instead of KeysURL.
@@ -103,9 +106,10 @@ type Plugin struct {
 	keys *keyring
 	hook *workerInterceptor
 
-	rules   rules
-	metrics *metrics // nil without a Meter
-	now     func() time.Time
+	rules    rules
+	metrics  *metrics   // nil without a Meter
+	exchange *exchanger // nil without Exchange
+	now      func() time.Time
 
 	replays sync.Map // run id → replayed, while a worker.WorkflowReplayer replays it
 }
@@ -147,6 +151,11 @@ func New(o Options) (*Plugin, error) {
 	if o.KeysURL != "" {
 		if err := checkURL(o.KeysURL); err != nil {
 			return nil, fmt.Errorf("making Bailiwick plugin: KeysURL: %w", err)
+		}
+	}
+	if o.Exchange != nil {
+		if p.exchange, err = newExchanger(o); err != nil {
+			return nil, fmt.Errorf("making Bailiwick plugin: %w", err)
 		}
 	}
 	p.keys = newKeyring(o)

@@ -13,6 +13,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/internal/exchange"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
@@ -64,6 +65,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	}
 	mountStanding(c.plane, c.standing)
 	c.publish(gateKeys)
+	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
