@@ -2,6 +2,9 @@ module github.com/bailiwick-dev/bailiwick/cmd
 
 go 1.26.8
 
+// npm packages that the end-to-end tests install; some hold Go code of their own
+ignore ./e2e/node/node_modules
+
 require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/chromedp/chromedp v0.23.0
