@@ -28,6 +28,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/audit/blobs"
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/privacy"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing"
 )
@@ -41,6 +42,7 @@ type Config struct {
 	PolicyBundle   *Bundle           `json:"policy_bundle"`   // instead of PolicyDir: signed policies, pulled
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key, or a directory of keys that rotate (attest.KeysConfig.Path); created if absent
+	PrivacyDir     string            `json:"privacy_dir"`     // keys that encrypt personal data in the journal, one for each person; empty: it is written in the clear
 	Standing       *Standing         `json:"standing"`        // grants and revocations; default none, and then no grant is honoured
 	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
 	Meter          metric.Meter      `json:"-"`               // default none
@@ -97,6 +99,14 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
+	var record gate.Recorder = p.journal
+	if cfg.PrivacyDir != "" {
+		keys, err := privacy.OpenStore(cfg.PrivacyDir)
+		if err != nil {
+			return nil, fmt.Errorf("opening the server plugin: %w", err)
+		}
+		record = privacy.NewRecorder(p.journal, keys)
+	}
 	if p.policy, err = openPolicy(ctx, cfg, p.policyChanged); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
@@ -108,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	signer := p.keys.Signer()
 	mounted := gate.Config{
 		Name: cfg.Name, Audience: cfg.Audience,
-		Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
+		Verifier: p.verifier, Policy: p.policy, Log: record, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
 	}
 	if cfg.Standing != nil {
 		if err := p.followStanding(watch, cfg); err != nil {

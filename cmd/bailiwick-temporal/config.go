@@ -33,6 +33,7 @@ type Config struct {
 	PolicyDir      string   `json:"policy_dir"` // roles.yaml and *.cedar; or
 	JournalDir     string   `json:"journal_dir"`
 	AttestationKey string   `json:"attestation_key"`
+	PrivacyDir     string   `json:"privacy_dir,omitempty"` // keys that encrypt personal data in the journal; empty: it is written in the clear
 	UI             UI       `json:"ui"`
 
 	PolicyBundle *serverplugin.Bundle   `json:"policy_bundle,omitempty"` // signed policies, pulled
@@ -103,6 +104,9 @@ func (c *Config) check() error {
 		case !filepath.IsAbs(*v):
 			bad("%s must be an absolute path, not %q", name, *v)
 		}
+	}
+	if c.PrivacyDir != "" && !filepath.IsAbs(c.PrivacyDir) {
+		bad("privacy_dir must be an absolute path, not %q", c.PrivacyDir)
 	}
 	switch {
 	case (c.PolicyDir == "") == (c.PolicyBundle == nil):

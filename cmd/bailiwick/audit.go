@@ -48,7 +48,7 @@ A gate's journal holds each decision before a changing call is let through; with
 Merkle log with a signed checkpoint. All are directories of files, and reading and verifying need no server.`,
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
 		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(),
-		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditExportCommand())
+		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditExportCommand(), a.auditEraseCommand())
 }
 
 // record is one entry as `--json` prints it.
@@ -119,7 +119,7 @@ func (a *app) auditTail(ctx context.Context, f tailFlags) error {
 	// What has no place in the log yet may still change places, so it is not followed; it has one within a fifth of a second.
 	cfg := tiles.ScanConfig{Log: log, Journals: journals, Placed: f.follow}
 	var latest []record
-	for r, err := range tiles.Scan(ctx, cfg) {
+	for r, err := range scan(ctx, cfg) {
 		if err != nil && r.Raw == nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (a *app) auditTail(ctx context.Context, f tailFlags) error {
 			return nil // Ctrl-C is how one stops following
 		case <-time.After(followEvery):
 		}
-		for r, err := range tiles.Scan(ctx, cfg) {
+		for r, err := range scan(ctx, cfg) {
 			if err != nil && r.Raw == nil {
 				if ctx.Err() != nil {
 					return nil

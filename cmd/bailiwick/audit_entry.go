@@ -119,7 +119,7 @@ func (a *app) findEntry(ctx context.Context, f logFlags, id string) (record, err
 		return record{}, err
 	}
 	var found []record
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
+	for r, err := range scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return record{}, err
 		}

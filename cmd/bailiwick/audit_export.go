@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/internal/export"
 )
 
@@ -28,11 +30,30 @@ func (f *exportFlags) register(c *cobra.Command) {
 }
 
 func (a *app) auditExportCommand() *cobra.Command {
-	return group("export", "Send the record to a SIEM, a collector or files", `Send the sealed record to other systems, at least once and in order: to OpenTelemetry collectors, syslog over TLS, HTTP (also Splunk and Elastic) and
+	var f subjectFlags
+	g := group("export", "Send the record to a SIEM, a collector or files", `Send the sealed record to other systems, at least once and in order: to OpenTelemetry collectors, syslog over TLS, HTTP (also Splunk and Elastic) and
 files; as OCSF 1.6.0 or in our own format. docs/export.md describes the configuration.
 
-Exports read the log from behind. A receiver that is slow or down holds up nothing but its own cursor.`,
+Exports read the log from behind. A receiver that is slow or down holds up nothing but its own cursor.
+
+With --subject it writes everything that the log holds about one person instead, as JSON or as a page to read and print.`,
 		a.auditExportRunCommand(), a.auditExportStatusCommand(), a.auditExportOnceCommand(), a.auditExportTestCommand(), a.auditExportRetryCommand())
+	g.Example = `  bailiwick audit export run
+  bailiwick audit export --subject alice@acme.example --format html -o alice.html`
+	g.RunE = func(c *cobra.Command, _ []string) error {
+		if f.subject == "" {
+			return c.Help()
+		}
+		if f.format != "json" && f.format != "html" {
+			return badUsage(c, "--format is %q; use json or html", f.format)
+		}
+		return a.auditSubject(c.Context(), f)
+	}
+	f.register(g)
+	g.Flags().StringVar(&f.subject, "subject", "", "everything about this person: login or principal")
+	g.Flags().StringVar(&f.format, "format", "json", "of --subject: json or html")
+	g.Flags().StringVarP(&f.out, "output", "o", "", "of --subject: file to write (default: standard output)")
+	return g
 }
 
 // exports resolves the flags: the configuration and the log.
@@ -94,7 +115,11 @@ func (a *app) auditExportRunCommand() *cobra.Command {
 			if a.asJSON {
 				handler = slog.NewJSONHandler(a.errs, nil)
 			}
-			x, err := export.New(cfg, export.Options{Log: log, Logger: slog.New(handler)})
+			opened, err := openFor(cfg, string(log))
+			if err != nil {
+				return err
+			}
+			x, err := export.New(cfg, export.Options{Log: log, Open: opened, Logger: slog.New(handler)})
 			if err != nil {
 				return exportError(err)
 			}
@@ -244,12 +269,16 @@ except for files. Entries are read from the log again: what was erased there sin
 			if err != nil {
 				return err
 			}
+			opened, err := openFor(cfg, string(log))
+			if err != nil {
+				return err
+			}
 			var reports []export.RetryReport
 			for _, s := range cfg.Sinks {
 				if len(args) == 1 && s.Name != args[0] {
 					continue
 				}
-				r, err := export.Retry(c.Context(), cfg, s.Name, export.Options{Log: log})
+				r, err := export.Retry(c.Context(), cfg, s.Name, export.Options{Log: log, Open: opened})
 				if err != nil {
 					return exportError(err)
 				}
@@ -298,7 +327,11 @@ func runExports(ctx context.Context, config, log string, logger *slog.Logger) (s
 	if err != nil {
 		return nil, err
 	}
-	x, err := export.New(cfg, export.Options{Log: export.SealedLog(log), Logger: logger})
+	opened, err := openFor(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	x, err := export.New(cfg, export.Options{Log: export.SealedLog(log), Open: opened, Logger: logger})
 	if err != nil {
 		return nil, exportError(err)
 	}
@@ -315,4 +348,16 @@ func runExports(ctx context.Context, config, log string, logger *slog.Logger) (s
 		<-done
 		return x.Close()
 	}, nil
+}
+
+// openFor returns what opens personal data for the sinks that are to have it. Where there are no keys, entries go out as they are logged.
+func openFor(cfg export.Config, log string) (func(audit.Entry) audit.Entry, error) {
+	if !slices.ContainsFunc(cfg.Sinks, func(s export.SinkConfig) bool { return s.Personal == "open" }) {
+		return nil, nil
+	}
+	o, err := opener(log, nil)
+	if err != nil {
+		return nil, err
+	}
+	return o.Open, nil
 }

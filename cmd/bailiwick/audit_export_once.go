@@ -20,6 +20,7 @@ import (
 type onceFlags struct {
 	logFlags
 	format   string
+	personal string
 	from, to string
 	out      string
 }
@@ -40,6 +41,9 @@ that is there already is not overwritten, and one that could not be written whol
 			default:
 				return badUsage(c, "--format is %q; use native or ocsf", f.format)
 			}
+			if f.personal != "as_logged" && f.personal != "open" {
+				return badUsage(c, "--personal is %q; use as_logged or open", f.personal)
+			}
 			now := time.Now()
 			from, err := parseWhen(f.from, now)
 			if err != nil {
@@ -59,6 +63,7 @@ that is there already is not overwritten, and one that could not be written whol
 	}
 	f.register(c)
 	c.Flags().StringVar(&f.format, "format", "ocsf", "native or ocsf")
+	c.Flags().StringVar(&f.personal, "personal", "as_logged", "encrypted personal data: as_logged, or open while its keys exist")
 	c.Flags().StringVar(&f.from, "from", "", "from then on: 90m, 24h, 7d, 2026-11-23, or 2026-11-23T09:00:00Z")
 	c.Flags().StringVar(&f.to, "to", "", "before then, written likewise")
 	c.Flags().StringVarP(&f.out, "output", "o", "", "file to write (default: standard output)")
@@ -87,6 +92,10 @@ func (a *app) exportOnce(ctx context.Context, f onceFlags, wanted func(time.Time
 		}()
 		out = file
 	}
+	o, err := opener(log, journals)
+	if err != nil {
+		return err
+	}
 	origin := export.SealedLog(log).Origin()
 	w := bufio.NewWriterSize(out, 1<<20)
 	written, malformed := 0, 0
@@ -99,6 +108,9 @@ func (a *app) exportOnce(ctx context.Context, f onceFlags, wanted func(time.Time
 			return err
 		case r.Raw == nil || !wanted(r.Entry.Time):
 			continue
+		}
+		if f.personal == "open" {
+			r.Entry = o.Open(r.Entry)
 		}
 		line, err := export.Format(f.format).Encode(&export.Event{Log: origin, Index: r.Index, Raw: r.Raw, Entry: r.Entry})
 		if err != nil {

@@ -195,6 +195,13 @@ func (x *openedIndex) query(ctx context.Context, f index.Filter) ([]index.Row, s
 	if errors.Is(err, index.ErrFilter) {
 		return nil, "", &coded{Code: "bad_query", Text: err.Error(), Fix: "see: bailiwick audit query --help", exit: exitUsage}
 	}
+	if err != nil {
+		return rows, next, err
+	}
+	o, err := opener(x.log, x.journals)
+	for i := range rows {
+		rows[i].Entry = o.Open(rows[i].Entry)
+	}
 	return rows, next, err
 }
 

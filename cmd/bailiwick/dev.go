@@ -28,6 +28,7 @@ type devFlags struct {
 	noUI       bool
 	noWorker   bool
 	noTemporal bool
+	encrypt    bool // personal data in the audit log
 	quiet      bool
 	temporal   string // the server's program
 }
@@ -68,6 +69,7 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 	fl.BoolVar(&f.noUI, "no-ui", false, "don't run the web UI")
 	fl.BoolVar(&f.noWorker, "no-worker", false, "don't run the demo worker")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but the banner and errors")
+	fl.BoolVar(&f.encrypt, "encrypt-personal-data", false, "encrypt personal data in the audit log, so that it can be erased; stays on for this state directory")
 	fl.StringVar(&f.temporal, "temporal", "", "the bailiwick-temporal program (default: beside this one, else on PATH)")
 	fl.BoolVar(&f.noTemporal, "no-temporal", false, "don't run Temporal and the worker")
 	must(fl.MarkHidden("no-temporal"))

@@ -56,8 +56,13 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if c.standing, err = d.openStanding(ctx, logger); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), log.Close())
 	}
+	protect, keys, err := d.openPrivacy()
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
 	if c.plane, err = control.Open(ctx, control.Config{
-		Name: d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
+		Protect: protect,
+		Name:    d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
 		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
 		Configure: underStanding(c.standing),
 	}); err != nil {
@@ -65,6 +70,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	}
 	mountStanding(c.plane, c.standing)
 	c.publish(gateKeys)
+	d.servePrivacy(c, keys, logger)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())

@@ -32,6 +32,9 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 		"ui": map[string]any{"enabled": !d.flags.noUI, "issuer": d.issuer(), "client_id": devorg.UIClient, "client_secret": devorg.UISecret, "callback_url": d.uiURL() + "/auth/sso/callback"},
 	}
 	config["standing"] = d.followStanding(d.control.standing)
+	if dir := d.privacyDir(); dir != "" {
+		config["privacy_dir"] = dir
+	}
 	raw, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("writing Temporal's configuration: %w", err)

@@ -29,7 +29,7 @@ func (a *app) people(ctx context.Context, f logFlags) ([]acquaintance, error) {
 		return nil, err
 	}
 	latest := map[string]acquaintance{}
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
+	for r, err := range scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return nil, err
 		}
@@ -80,7 +80,7 @@ func (a *app) completePrincipals(c *cobra.Command, want identity.Kind) ([]string
 		cfg.From = size - maxComplete
 	}
 	var names []string
-	for r, err := range tiles.Scan(c.Context(), cfg) {
+	for r, err := range scan(c.Context(), cfg) {
 		if err != nil {
 			continue
 		}

@@ -109,7 +109,7 @@ func (a *app) replay(ctx context.Context, f replayFlags, since time.Time) (repla
 	}
 	again := replay.New(cfg)
 	unread := 0
-	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
+	for r, err := range scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return none, err
 		}

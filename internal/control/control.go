@@ -32,10 +32,11 @@ type Config struct {
 	JournalDir     string // its own audit journal; locked by this process
 	AttestationKey string // PEM file with its own signing key, or a directory of keys that rotate; created if absent
 
-	Configure  func(*gate.Config) // may add what a gate can have besides, such as standings; default none
-	HTTPClient *http.Client       // for issuers; default as identity.Config's
-	Clock      func() time.Time   // default time.Now
-	Logger     *slog.Logger       // default discards
+	Protect    func(gate.Recorder) gate.Recorder // stands between the gate and its journal, to encrypt personal data; default none
+	Configure  func(*gate.Config)                // may add what a gate can have besides, such as standings; default none
+	HTTPClient *http.Client                      // for issuers; default as identity.Config's
+	Clock      func() time.Time                  // default time.Now
+	Logger     *slog.Logger                      // default discards
 }
 
 // Plane is a running control plane. Its parts are safe for concurrent use.
@@ -44,6 +45,7 @@ type Plane struct {
 	verifier *identity.Verifier
 	policy   *policy.Engine
 	journal  *audit.Journal
+	record   gate.Recorder // the journal, behind cfg.Protect
 	signer   *attest.Signer
 	gate     *gate.Gate
 	mux      *http.ServeMux
@@ -75,6 +77,9 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
 		return nil, wrap(err)
 	}
+	if p.record = p.journal; cfg.Protect != nil {
+		p.record = cfg.Protect(p.journal)
+	}
 	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger}); err != nil {
 		return nil, wrap(err)
 	}
@@ -89,7 +94,7 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 		return nil, wrap(err)
 	}
 	p.signer = keys.Signer()
-	g := gate.Config{Name: cfg.Name, Audience: cfg.Audience, Verifier: p.verifier, Policy: p.policy, Log: p.journal, Signer: p.signer, Clock: cfg.Clock, Logger: cfg.Logger}
+	g := gate.Config{Name: cfg.Name, Audience: cfg.Audience, Verifier: p.verifier, Policy: p.policy, Log: p.record, Signer: p.signer, Clock: cfg.Clock, Logger: cfg.Logger}
 	if cfg.Configure != nil {
 		cfg.Configure(&g)
 	}
@@ -131,7 +136,7 @@ func (p *Plane) Record(ctx context.Context, e audit.Entry) (string, error) {
 	if e.Actor.Principal == "" {
 		e.Actor = audit.Party{Principal: "gate:" + p.cfg.Name}
 	}
-	if _, err := p.journal.Append(ctx, e); err != nil {
+	if _, err := p.record.Append(ctx, e); err != nil {
 		return "", fmt.Errorf("recording %s: %w", e.Kind, err)
 	}
 	return e.ID, nil

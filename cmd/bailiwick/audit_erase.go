@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailiwick-dev/bailiwick/internal/login"
+)
+
+func (a *app) auditEraseCommand() *cobra.Command {
+	var f indexFlags
+	var q eraseRequest
+	var yes bool
+	c := &cobra.Command{
+		Use:   "erase",
+		Short: "Make a person's data in the log unreadable, for good",
+		Long: `Make what the log holds of a person unreadable, for good, by destroying that person's key. Every proof stays valid and every other entry readable;
+what remains is a pseudonym that nobody can connect with the person. It is recorded who did it and why (don't name the person in the reason).
+
+Needs a log whose personal data is encrypted, and the permission to administer the cluster. Not erased: what was exported already, this
+person's name in Temporal's own histories and attestations, copies of the keys in backups. docs/privacy.md says what to do about each.`,
+		Example: `  bailiwick audit export --subject alice@acme.example -o alice.json
+  bailiwick audit erase --subject alice@acme.example --reason "request DSR-118"`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if q.Subject == "" || q.Reason == "" {
+				return badUsage(c, "--subject and --reason are needed")
+			}
+			if !yes {
+				if !a.errs.tty {
+					return badUsage(c, "this can't be undone; say --yes where nobody can be asked")
+				}
+				fmt.Fprintf(a.errs, "Everything that the log says of %s becomes unreadable. This can't be undone.\nType the name again to go on: ", a.errs.bold(safe(q.Subject)))
+				line, _ := bufio.NewReader(a.in).ReadString('\n')
+				if strings.TrimSpace(line) != q.Subject {
+					return &coded{Code: "not_confirmed", Text: "nothing was erased"}
+				}
+			}
+			return a.auditErase(c.Context(), f, q)
+		},
+	}
+	f.register(c)
+	c.Flags().StringVar(&q.Subject, "subject", "", "whom: login, principal or pseudonym")
+	c.Flags().StringVar(&q.Reason, "reason", "", "why; kept in the log")
+	c.Flags().BoolVar(&yes, "yes", false, "don't ask")
+	return c
+}
+
+func (a *app) auditErase(ctx context.Context, f indexFlags, q eraseRequest) error {
+	var done eraseAnswer
+	if err := a.post(ctx, "/v1/audit/erase", q, &done); err != nil {
+		return err
+	}
+	// The index still has what was readable a moment ago.
+	x, err := a.openIndex(ctx, f)
+	if err == nil {
+		_, err = x.Reindex(ctx, a.progress(x.source, "indexing"))
+		err = errors.Join(err, x.Close())
+	}
+	if err != nil {
+		return &coded{Code: "index_not_rebuilt", Text: "the key is destroyed, but the search index could not be made again: " + err.Error(), Fix: "run `bailiwick audit reindex`, or remove the index"}
+	}
+	if a.asJSON {
+		return a.out.json(done)
+	}
+	fmt.Fprintf(a.out, "%s What the log says of %s since %s can't be read any more.\n", a.out.green("Erased."), safe(done.Pseudonym), done.Since.Local().Format("2006-01-02"))
+	fmt.Fprintf(a.out, "  recorded as %s; the search index was made again\n  not erased: exports already sent, Temporal's histories, backups of the keys (docs/privacy.md)\n", safe(done.Entry))
+	return nil
+}
+
+// post sends a request to the control plane as the person logged in. Its refusals come back as they would from Temporal.
+func (a *app) post(ctx context.Context, path string, body, answer any) error {
+	where, err := a.where()
+	if err != nil {
+		return err
+	}
+	if where.ControlURL == "" {
+		return &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s does not say where the control plane is", where.Name), Fix: "run `bailiwick login --control URL`"}
+	}
+	session, err := a.session(where)
+	if err != nil {
+		return err
+	}
+	token, err := session.Token(ctx)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.ControlURL+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	c := login.NewHTTPClient()
+	c.Timeout = time.Minute
+	res, err := c.Do(req)
+	if err != nil {
+		return &coded{Code: "control_unreachable", Text: fmt.Sprintf("the control plane does not answer: %v", err), Fix: "is `bailiwick dev`, or the control plane, running?"}
+	}
+	defer res.Body.Close()
+	if raw, err = io.ReadAll(io.LimitReader(res.Body, 1<<20)); err != nil {
+		return fmt.Errorf("reading the control plane's answer: %w", err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return json.Unmarshal(raw, answer)
+	}
+	var p struct{ Code, Detail, Next string }
+	if err := json.Unmarshal(raw, &p); err != nil || p.Code == "" {
+		return fmt.Errorf("the control plane answered HTTP %d", res.StatusCode)
+	}
+	exit := exitError
+	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusUnauthorized {
+		exit = exitDenied
+	}
+	return &coded{Code: p.Code, Text: p.Detail, Fix: p.Next, exit: exit}
+}
