@@ -1,6 +1,9 @@
 package tiles
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Code is the stable name of a problem.
 type Code string
@@ -21,6 +24,7 @@ const (
 	CodeJournalMismatch     Code = "journal_mismatch"     // an entry of the journal is not the one in the log
 	CodeJournalShort        Code = "journal_short"        // the journal ends before entries that were sealed or acknowledged
 	CodeJournalTorn         Code = "journal_torn"         // the journal is damaged before its end
+	CodeWitnessQuorum       Code = "witness_quorum"       // fewer of the witnesses given than are needed have cosigned
 	CodeJournalPruned       Code = "journal_pruned"       // a note: entries that are sealed were removed from the journal, as configured
 	CodeOrder               Code = "order_unreadable"     // a note: the file that says how journals go into the log can't be read
 	CodeJournalLost         Code = "journal_lost"         // a note, not a problem: an entry that stands for one that the disk lost
@@ -40,19 +44,28 @@ const maxProblems = 100
 
 // Report is what Verify found.
 type Report struct {
-	Origin     string    `json:"origin"`               // the checkpoint's, proven only when there is no problem with it
-	Size       uint64    `json:"size"`                 // entries that the checkpoint commits to
-	Root       string    `json:"root"`                 // root hash that the checkpoint states, base64
-	Entries    uint64    `json:"entries"`              // sealed entries read and hashed
-	Journal    uint64    `json:"journal"`              // sealed entries found alike in the journals
-	Elsewhere  uint64    `json:"elsewhere,omitempty"`  // sealed entries of gates whose journal was not given
-	Unsealed   uint64    `json:"unsealed"`             // acknowledged entries in the journals behind the checkpoint
-	Remembered uint64    `json:"remembered,omitempty"` // size of the checkpoint seen before that this log was found to extend
-	Problems   []Problem `json:"problems,omitempty"`
-	Suppressed uint64    `json:"suppressed,omitempty"` // problems beyond the first 100 of a code
-	Notes      []Problem `json:"notes,omitempty"`      // what to know though it is not a problem
+	Origin     string        `json:"origin"`               // the checkpoint's, proven only when there is no problem with it
+	Size       uint64        `json:"size"`                 // entries that the checkpoint commits to
+	Root       string        `json:"root"`                 // root hash that the checkpoint states, base64
+	Entries    uint64        `json:"entries"`              // sealed entries read and hashed
+	Journal    uint64        `json:"journal"`              // sealed entries found alike in the journals
+	Elsewhere  uint64        `json:"elsewhere,omitempty"`  // sealed entries of gates whose journal was not given
+	Unsealed   uint64        `json:"unsealed"`             // acknowledged entries in the journals behind the checkpoint
+	Remembered uint64        `json:"remembered,omitempty"` // size of the checkpoint seen before that this log was found to extend
+	Against    uint64        `json:"against,omitempty"`    // size of the largest checkpoint kept elsewhere that this log was found to extend
+	Cosigned   []Cosignature `json:"cosigned,omitempty"`
+	Problems   []Problem     `json:"problems,omitempty"`
+	Suppressed uint64        `json:"suppressed,omitempty"` // problems beyond the first 100 of a code
+	Notes      []Problem     `json:"notes,omitempty"`      // what to know though it is not a problem
 
 	perCode map[Code]int
+}
+
+// Cosignature is that of a witness who is trusted, on the log's cosigned checkpoint.
+type Cosignature struct {
+	Witness string    `json:"witness"`
+	Time    time.Time `json:"time"`
+	Size    uint64    `json:"size"`
 }
 
 // OK reports whether nothing is wrong.

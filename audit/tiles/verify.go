@@ -24,7 +24,11 @@ type VerifyConfig struct {
 	// Remember is a file that keeps the newest checkpoint found good, so that a log rolled back or rewritten since is noticed. Keep
 	// it where those who can change the log can't. Empty: nothing is remembered. It is updated only when the log is found good.
 	Remember string
-	Progress func(done, total uint64) // sealed entries; called now and then from Verify's goroutine; may be nil
+	// Against are checkpoints of this log that were kept elsewhere (ReadAnchor), as signed notes: the log must extend each.
+	Against   [][]byte
+	Witnesses []string                 // verifier keys of witnesses; empty: cosignatures are not looked at
+	Quorum    int                      // how many of them must have cosigned; 0: all
+	Progress  func(done, total uint64) // sealed entries; called now and then from Verify's goroutine; may be nil
 }
 
 // Verify checks a log offline: it needs no server and nothing of the one that made the log, and may run beside a sealer. It checks
@@ -59,7 +63,7 @@ type verification struct {
 	log        logDir
 	checkpoint checkpoint
 	trusted    bool // the checkpoint is signed by the verifier key
-	remembered *checkpoint
+	pins       []pin
 	report     Report
 
 	edge     frontier // computed from the entries
@@ -78,6 +82,11 @@ func (v *verification) run(ctx context.Context, verifier note.Verifier, dirs []s
 	if err := v.readRemembered(verifier); err != nil {
 		return err
 	}
+	v.pinAgainst(verifier)
+	if err := v.pinWitnessed(verifier); err != nil {
+		return err
+	}
+	v.pinned() // those of an empty log
 	// The journals are opened after the checkpoint is read: they are always ahead of the log.
 	if err := v.openJournals(dirs); err != nil {
 		return err
@@ -147,26 +156,8 @@ func (v *verification) readRemembered(verifier note.Verifier) error {
 		v.report.problem(CodeRememberedInvalid, 0, "remembered checkpoint %s: %v", v.cfg.Remember, err)
 		return nil
 	}
-	if c.size > v.checkpoint.size {
-		v.report.problem(CodeLogTruncated, v.checkpoint.size, "the log has %d entries, a checkpoint of %d was seen before: entries from %d on are gone",
-			v.checkpoint.size, c.size, v.checkpoint.size)
-		return nil
-	}
-	v.remembered = &c
-	if c.size == 0 {
-		v.compareRemembered()
-	}
+	v.addPin(pin{c, "the checkpoint seen before", &v.report.Remembered})
 	return nil
-}
-
-// compareRemembered is called when the frontier has the size of the remembered checkpoint.
-func (v *verification) compareRemembered() {
-	if v.edge.root() != v.remembered.root {
-		v.report.problem(CodeLogRewritten, 0, "the first %d entries are not those of the checkpoint seen before: history was changed, or two views of it exist",
-			v.remembered.size)
-		return
-	}
-	v.report.Remembered = v.remembered.size
 }
 
 // bundle takes one bundle into the computation.
@@ -194,9 +185,7 @@ func (v *verification) bundle(b checkedBundle) {
 		default:
 			v.edge.push(tlog.Hash{})
 		}
-		if v.remembered != nil && v.edge.size == v.remembered.size {
-			v.compareRemembered()
-		}
+		v.pinned()
 	}
 	v.tile(0, b.number, stored)
 }

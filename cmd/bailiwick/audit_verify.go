@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,17 +18,20 @@ import (
 
 func (a *app) auditVerifyCommand() *cobra.Command {
 	var f logFlags
-	var key, remember, dsn string
+	var key, remember, dsn, tokenFile string
+	var against, witnesses []string
+	var quorum int
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify the whole log, without a server",
 		Long: `Verify the whole log from its files: the checkpoint's signature, every entry and tile up to the signed root, the journals beside it, and that
 the log extends the one you verified last (so that cutting it back or rewriting it is noticed). With --index also that the search index is what the
-log says.
+log says; with --against, that it extends checkpoints kept elsewhere; with --witness, that enough witnesses have cosigned it.
 
 Exit code 4 means that something is wrong; each problem has a stable code.`,
 		Example: `  bailiwick audit verify
   bailiwick audit verify --index
+  bailiwick audit verify --against git:/srv/anchors --witness 'w1.example+1a2b3c4d+BA…' --witness 'w2.example+5e6f7a8b+BA…' --quorum 1
   bailiwick audit verify --log /backup/log --key 'bailiwick.dev+1a2b3c4d+AQ…' --remember last.checkpoint`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -57,6 +61,16 @@ Exit code 4 means that something is wrong; each problem has a stable code.`,
 				}
 			}
 			cfg := tiles.VerifyConfig{Log: log, Journals: journals, VerifierKey: key, Remember: remember}
+			for _, place := range against {
+				notes, err := checkpointsOf(c.Context(), place, tokenFile)
+				if err != nil {
+					return err
+				}
+				cfg.Against = append(cfg.Against, notes...)
+			}
+			if cfg.Witnesses, cfg.Quorum = witnesses, quorum; quorum < 0 || quorum > len(witnesses) {
+				return badUsage(c, "--quorum is %d of %d witnesses", quorum, len(witnesses))
+			}
 			if a.errs.tty && !a.asJSON {
 				cfg.Progress = func(done, total uint64) {
 					fmt.Fprintf(a.errs, "\r\x1b[Kverifying %d of %d entries", done, total)
@@ -89,6 +103,10 @@ Exit code 4 means that something is wrong; each problem has a stable code.`,
 	}
 	f.register(c)
 	c.Flags().StringVar(&key, "key", "", "the log's verifier key, or @FILE (default: the context's)")
+	c.Flags().StringArrayVar(&against, "against", nil, "where checkpoints of this log are kept, which it must extend: FILE, git:DIR or a URL; may be repeated")
+	c.Flags().StringVar(&tokenFile, "token-file", "", "file with a bearer token for --against URL")
+	c.Flags().StringArrayVar(&witnesses, "witness", nil, "verifier key of a witness that must have cosigned; may be repeated")
+	c.Flags().IntVar(&quorum, "quorum", 0, "how many of the witnesses are enough (default: all)")
 	c.Flags().StringVar(&dsn, "index", "", "also check that the search index is what the log says: of a file or postgres:// URL, or without a value the one beside the log")
 	c.Flags().Lookup("index").NoOptDefVal = besideLog
 	c.Flags().StringVar(&remember, "remember", "", "file that keeps the last checkpoint found good (default: in BAILIWICK_HOME, one for each log key; empty: none)")
@@ -153,6 +171,12 @@ func (a *app) showVerification(r tiles.Report, indexed *index.Report) error {
 	}
 	if r.Unsealed > 0 {
 		row("unsealed", fmt.Sprintf("%d acknowledged entries wait in the journal for the next checkpoint", r.Unsealed))
+	}
+	if r.Against > 0 {
+		row("anchored", fmt.Sprintf("extends the checkpoints kept elsewhere, the largest of %d entries", r.Against))
+	}
+	for _, c := range r.Cosigned {
+		row("cosigned", fmt.Sprintf("%d entries, by %s at %s", c.Size, safe(c.Witness), c.Time.Format(time.RFC3339)))
 	}
 	if r.Remembered > 0 {
 		row("history", fmt.Sprintf("extends the log of %d entries that you verified before", r.Remembered))
