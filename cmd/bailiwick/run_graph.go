@@ -56,7 +56,9 @@ each signature is verified and each binding checked; if one is not good, the exi
 			if err != nil {
 				return err
 			}
-			g, err := runs.ReadGraph(c.Context(), read, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: a.archivedKeys(c.Context(), keys), Audience: where.Audience}, bounds)
+			log := &auditLog{app: a, ctx: c.Context()}
+			defer log.close()
+			g, err := runs.ReadGraph(c.Context(), read, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: log.keys(keys), Decision: log.decision, Audience: where.Audience}, bounds)
 			if err != nil {
 				return err
 			}
@@ -174,7 +176,7 @@ func (a *app) graphStep(s runs.Step) string {
 	if s.Verdict == runs.Unattested {
 		parts = append(parts, w.yellow("unattested"))
 	}
-	if s.Verdict == runs.Recorded && s.Principal != "" {
+	if s.Verdict == runs.Recorded && s.Decided == nil && s.Principal != "" {
 		parts = append(parts, w.dim("by "+safe(s.Principal)+" (native)"))
 	}
 	if r := s.Result(); r != "" {

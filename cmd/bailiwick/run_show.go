@@ -24,7 +24,8 @@ or with those that the audit log holds, and checked to be about this very event.
   unattested   there is no attestation where there could be one
   INVALID      there is one, and it is not good for this event; the exit code is 4
 
-Beside it stands Temporal's own record of the caller ("native"), where Temporal keeps one.`,
+Beside it stands Temporal's own record of the caller ("native"), where Temporal keeps one. Cancellations, terminations, resets and pauses carry no
+attestation: they name their decision, and who it was comes from the audit log, where this command can read it.`,
 		Example: `  bailiwick run show ship-142
   bailiwick run show ship-142 --keys keys.json --json`,
 		Args: usage(cobra.ExactArgs(1)),
@@ -43,7 +44,9 @@ Beside it stands Temporal's own record of the caller ("native"), where Temporal 
 			if err != nil {
 				return err
 			}
-			t, err := runs.Read(c.Context(), conn, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: a.archivedKeys(c.Context(), keys), Audience: where.Audience})
+			log := &auditLog{app: a, ctx: c.Context()}
+			defer log.close()
+			t, err := runs.Read(c.Context(), conn, runs.Config{Namespace: ns, WorkflowID: args[0], RunID: runID, Keys: set, Archive: log.keys(keys), Decision: log.decision, Audience: where.Audience})
 			if err != nil {
 				return err
 			}
@@ -142,6 +145,8 @@ func (a *app) showStep(t runs.Timeline, s runs.Step) {
 		row("INVALID", w.red(safe(string(s.Code)+": "+s.Problem)))
 	case runs.Unattested:
 		row("", w.yellow("unattested"))
+	case runs.Recorded:
+		a.showDecided(row, s)
 	}
 	if s.ExecutedBy != "" {
 		row("run by", safe(s.ExecutedBy)+w.dim(" (native)"))
@@ -168,6 +173,22 @@ func (a *app) showStatement(row func(k, v string), st *attest.Statement) {
 		row("auth", "signed in "+st.AuthTime.Local().Format("2006-01-02 15:04:05")+acr(st.ACR))
 	}
 	row("decision", safe(st.ID))
+}
+
+// showDecided prints what the audit log says of an act that Temporal keeps no header of.
+func (a *app) showDecided(row func(k, v string), s runs.Step) {
+	if s.Problem != "" {
+		row("", a.out.yellow(safe(s.Problem)))
+	}
+	if d := s.Decided; d != nil {
+		row("by", a.out.bold(party(d.Actor))+a.out.dim(" (audit log)"))
+		if d.Originator != nil {
+			row("for", party(*d.Originator))
+		}
+		row("because", safe(d.Reason))
+		row("grant", safe(d.Grant))
+	}
+	row("decision", safe(s.Decision))
 }
 
 func acr(s string) string {

@@ -19,7 +19,10 @@ type Config struct {
 	RunID      string
 	Keys       attest.KeySet // the gate's published keys
 	// Archive returns keys from the audit log. It is asked once at most, when an attestation's key is not among Keys. Default none.
-	Archive  func() (attest.KeySet, error)
+	Archive func() (attest.KeySet, error)
+	// Decision finds a decision in the audit log, for acts of which Temporal keeps no header: nil if the log has none with the id, an error if it
+	// can't be asked. Default none: such acts are told by Temporal's record.
+	Decision func(id string) (*Decided, error)
 	Audience string // the environment, such as "bailiwick:dev"
 }
 
@@ -45,6 +48,9 @@ func Build(events []*historypb.HistoryEvent, cfg Config) (Timeline, error) {
 	}
 	for _, e := range events {
 		b.event(e)
+	}
+	for i := range b.Steps {
+		b.attribute(&b.Steps[i], cfg.Decision)
 	}
 	for _, s := range b.Steps {
 		switch s.Verdict {

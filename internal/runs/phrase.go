@@ -41,9 +41,12 @@ func (s Step) Result() string {
 	return out
 }
 
-// Parties are who acted and, if that was somebody else, for whom. Both are nil unless the step is verified; originator is nil when they are the
-// same.
+// Parties are who acted and, if that was somebody else, for whom. Both are nil unless the step is verified or the audit log tells; originator is
+// nil when they are the same.
 func (s Step) Parties() (actor, originator *attest.Party) {
+	if s.Decided != nil {
+		return &s.Decided.Actor, s.Decided.Originator
+	}
 	if s.Verdict != Verified || s.Attestation == nil {
 		return nil, nil
 	}
@@ -58,20 +61,28 @@ func (s Step) Grounds() string {
 	switch {
 	case s.Verdict == Invalid:
 		return string(s.Code) + ": " + s.Problem
+	case s.Decided != nil:
+		return grounds(s.Decided.Reason, s.Decided.Grant, nil, s.Decision)
+	case s.Verdict == Recorded:
+		return s.Problem
 	case s.Verdict != Verified || s.Attestation == nil || s.CarriedFrom != 0:
 		return ""
 	}
+	return grounds(s.Attestation.Reason, s.Attestation.Grant, s.Attestation.Policies, s.Attestation.ID)
+}
+
+func grounds(reason, grant string, policies []string, decision string) string {
 	var parts []string
-	if s.Attestation.Reason != "" {
-		parts = append(parts, "“"+s.Attestation.Reason+"”")
+	if reason != "" {
+		parts = append(parts, "“"+reason+"”")
 	}
-	if s.Attestation.Grant != "" {
-		parts = append(parts, "grant "+s.Attestation.Grant)
+	if grant != "" {
+		parts = append(parts, "grant "+grant)
 	}
-	if len(s.Attestation.Policies) > 0 {
-		parts = append(parts, "policy "+strings.Join(s.Attestation.Policies, ", "))
+	if len(policies) > 0 {
+		parts = append(parts, "policy "+strings.Join(policies, ", "))
 	}
-	return strings.Join(append(parts, "decision "+s.Attestation.ID), " · ")
+	return strings.Join(append(parts, "decision "+decision), " · ")
 }
 
 // PartyName is how a reader knows a party.

@@ -60,14 +60,17 @@ type Step struct {
 
 	Verdict     Verdict           `json:"verdict"`
 	Code        attest.Code       `json:"code,omitempty"`    // why it is invalid
-	Problem     string            `json:"problem,omitempty"` // the same in words
+	Problem     string            `json:"problem,omitempty"` // the same in words; of a recorded act, why its decision is not believed
 	Attestation *attest.Statement `json:"attestation,omitempty"`
 	KeyID       string            `json:"key_id,omitempty"`
 	CarriedFrom int64             `json:"carried_from,omitempty"` // the event of this run that brought the attestation in; 0: this one
 
 	Principal  string `json:"principal,omitempty"`   // Temporal's own record of the caller, "type:name"; for commands the worker that issued them
 	ExecutedBy string `json:"executed_by,omitempty"` // Temporal's record of who reported the outcome: the worker that ran it
-	Identity   string `json:"identity,omitempty"`    // what the client called itself: anyone can claim anything here
+	Identity   string `json:"identity,omitempty"`    // what the client called itself, or what a gate wrote there instead
+
+	Decision string   `json:"decision,omitempty"` // of an act without a header: the decision that its identity or reason names
+	Decided  *Decided `json:"decided,omitempty"`  // the same as the audit log has it; nil when it was not asked, or says otherwise (Problem)
 }
 
 // Timeline is a run and its steps, oldest first.
