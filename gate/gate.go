@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -56,9 +57,14 @@ type Config struct {
 	Signer   *attest.Signer
 	Standing Standing         // grants and revocations; default none, and then a call that names a grant is denied
 	Runs     Resolver         // default none: where policies look at the type of an existing run, the call is denied
+	StateDir string           // what the gate must know across restarts: who created which schedule, one small file each; default: in memory only
 	Meter    metric.Meter     // default none
 	Clock    func() time.Time // default time.Now
 	Logger   *slog.Logger     // default discards
+
+	// AdoptSchedules lets schedules go on that were created before there was a gate. Nobody answers for what they start: those runs are
+	// unattested. Default: they are refused until somebody saves them again.
+	AdoptSchedules bool
 }
 
 // Gate decides calls. It is safe for concurrent use.
@@ -71,6 +77,8 @@ type Gate struct {
 	origins    origins
 	tokens     *tokens
 	attributes attributes
+	errands    *errands
+	triggers   triggers
 	metrics    *metrics // nil without a Meter
 }
 
@@ -95,8 +103,11 @@ func New(cfg Config) (*Gate, error) {
 		g.runs = &runs{resolver: cfg.Runs, clock: cfg.Clock, known: map[runKey]knownRun{}}
 	}
 	g.attributes = attributes{resolver: cfg.Runs, clock: cfg.Clock}
+	var err error
+	if g.errands, err = openErrands(cfg.StateDir, cfg.Clock); err != nil {
+		return nil, fmt.Errorf("making a gate: %w", err)
+	}
 	if cfg.Meter != nil {
-		var err error
 		if g.metrics, err = newMetrics(cfg.Meter); err != nil {
 			return nil, fmt.Errorf("making a gate: %w", err)
 		}
@@ -120,6 +131,9 @@ type Admission struct {
 	request   any
 	task      *Task   // of a worker's answer
 	origin    *origin // of the run that a worker answers for, once known
+	source    netip.Addr
+	trigger   string  // of a schedule's firing: who made it fire out of turn
+	batch     *errand // of Temporal's own call: the batch that it is part of
 
 	named  *standing.Grant // the grant that the caller names (standing.go)
 	trying *standing.Grant // while an act is decided under it
@@ -189,6 +203,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	}
 
 	a.namespace, a.access, a.request, a.task = asks[0].resource.Namespace, action.Access, c.Request, c.Task
+	a.source = c.Source
 	var task *ask // the one about a task that is answered
 	if action.Access == policy.Work {
 		task = g.answered(a, asks)
@@ -293,26 +308,6 @@ func (g *Gate) append(ctx context.Context, entry *audit.Entry) error {
 		g.cfg.Logger.ErrorContext(ctx, "denying a call that could not be recorded", "action", entry.Action, "decision", entry.ID, "error", err)
 	}
 	return err
-}
-
-// AdmitSystem lets through a call of Temporal's own services, which the mounting has already proven to come from inside. Acts in users'
-// namespaces are recorded like any other.
-func (g *Gate) AdmitSystem(ctx context.Context, c Call) (*Admission, error) {
-	now := g.cfg.Clock()
-	a := &Admission{id: g.ids.next(now), at: now}
-	action, known := policy.LookupAction(c.actionName())
-	if known && action.Mutating && action.Access != policy.Work && c.namespace() != systemNamespace {
-		entry := audit.Entry{
-			Version: audit.EntryVersion, ID: a.id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name,
-			Actor: audit.Party{Principal: "temporal:internal"}, Action: action.Name, Access: string(action.Access),
-			Decision: &policy.Decision{Allow: true, Code: policy.CodeAllowed, Policies: []string{"temporal-internal"}},
-		}
-		c.describeRequest(&entry.Resource)
-		if err := g.append(ctx, &entry); err != nil {
-			return nil, denyAudit(a.id)
-		}
-	}
-	return a, nil
 }
 
 // refuse records a denial and returns it. A denial stands whether or not it can be recorded, so it never waits for the disk.

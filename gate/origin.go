@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -234,6 +235,10 @@ func (g *Gate) Learn(a *Admission, req, resp any) {
 		g.learnRun(a, r.GetWorkflowTask())
 		if done, ok := req.(*workflowservice.RespondWorkflowTaskCompletedRequest); ok && len(r.GetActivityTasks()) > 0 {
 			g.learnEager(a, done, r)
+		}
+	case *workflowservice.DeleteScheduleResponse:
+		if gone, ok := req.(*workflowservice.DeleteScheduleRequest); ok && gone.GetScheduleId() != "" {
+			g.errands.drop(a.namespace, gone.GetScheduleId(), time.Time{})
 		}
 	case *operatorservice.AddSearchAttributesResponse:
 		g.attributes.forget(a.namespace)

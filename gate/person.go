@@ -48,6 +48,16 @@ func newPerson(c *identity.Claims) *person {
 	return p
 }
 
+// splitPrincipal reads identity.Claims.Principal.
+func splitPrincipal(principal string) (kind identity.Kind, issuer, id string, ok bool) {
+	k, rest, ok1 := strings.Cut(principal, ":")
+	i := strings.LastIndexByte(rest, '|')
+	if !ok1 || i < 0 || k != string(identity.User) && k != string(identity.Client) {
+		return "", "", "", false
+	}
+	return identity.Kind(k), rest[:i], rest[i+1:], true
+}
+
 // groupsDigest fixes the groups that the token carried without writing them into history.
 func groupsDigest(groups []string) string {
 	sorted := slices.Sorted(slices.Values(groups))

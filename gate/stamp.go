@@ -16,10 +16,10 @@ import (
 // Stamp signs who did this and why, and puts it into the request's header; copies that the client sent are removed first. It must run after
 // Admit and before Temporal sees the request. On an error the call must not go on.
 //
-// Temporal's own calls are left as they are: a scheduled run's start already carries its schedule's attestation.
+// What Temporal does by itself later, for a schedule or a batch, is kept with who asked for it (errand.go).
 func (g *Gate) Stamp(a *Admission, req any) error {
 	if a.System() {
-		return nil
+		return g.stampSystem(a, req)
 	}
 	if err := a.pinRuns(req); err != nil {
 		return fmt.Errorf("pinning the run: %w", err)
@@ -62,7 +62,10 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			}
 		}
 	case *workflowservice.CreateScheduleRequest:
+		g.rememberTriggers(a, r.GetScheduleId(), r.GetInitialPatch())
 		return g.stampSchedule(a, r)
+	case *workflowservice.PatchScheduleRequest:
+		g.rememberTriggers(a, r.GetScheduleId(), r.GetPatch())
 	case *workflowservice.UpdateScheduleRequest:
 		return g.stampSchedule(a, r)
 	case *workflowservice.StartActivityExecutionRequest:
@@ -74,6 +77,9 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			Namespace: r.GetNamespace(), ActivityID: r.GetActivityId(), Name: r.GetActivityType().GetName(),
 		})
 	case *workflowservice.StartBatchOperationRequest:
+		if err := g.errands.keep(a.errand("")); err != nil {
+			return err
+		}
 		attest.Strip(r.GetSignalOperation().GetHeader())
 		for _, op := range r.GetResetOperation().GetPostResetOperations() {
 			attest.Strip(op.GetSignalWorkflow().GetHeader())
@@ -122,6 +128,9 @@ func (g *Gate) stampSchedule(a *Admission, r scheduleRequest) error {
 		return nil
 	}
 	g.show(r.GetNamespace(), a.visible(), &start.Memo, &start.SearchAttributes)
+	if err := g.errands.keep(a.errand(r.GetScheduleId())); err != nil {
+		return err
+	}
 	return g.put(a, &start.Header, attest.EdgeSchedule, attest.Binding{
 		Namespace: r.GetNamespace(), WorkflowID: start.GetWorkflowId(), WorkflowType: start.GetWorkflowType().GetName(), ScheduleID: r.GetScheduleId(),
 	})

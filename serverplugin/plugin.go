@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -43,6 +44,8 @@ type Config struct {
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key, or a directory of keys that rotate (attest.KeysConfig.Path); created if absent
 	PrivacyDir     string            `json:"privacy_dir"`     // keys that encrypt personal data in the journal, one for each person; empty: it is written in the clear
+	StateDir       string            `json:"state_dir"`       // what the gate knows across restarts, such as who created a schedule; shared by the gates of a cluster; default: "errands" in JournalDir
+	AdoptSchedules bool              `json:"adopt_schedules"` // schedules from before the gate go on, unattested; default: refused until they are saved again
 	Standing       *Standing         `json:"standing"`        // grants and revocations; default none, and then no grant is honoured
 	Runs           gate.Resolver     `json:"-"`               // finds out about existing runs where policies look at them; without it such calls are denied
 	Meter          metric.Meter      `json:"-"`               // default none
@@ -119,6 +122,10 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	mounted := gate.Config{
 		Name: cfg.Name, Audience: cfg.Audience,
 		Verifier: p.verifier, Policy: p.policy, Log: record, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
+		StateDir: cfg.StateDir, AdoptSchedules: cfg.AdoptSchedules,
+	}
+	if mounted.StateDir == "" {
+		mounted.StateDir = filepath.Join(cfg.JournalDir, "errands")
 	}
 	if cfg.Standing != nil {
 		if err := p.followStanding(watch, cfg); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/gate"
 )
 
 // testActs looks at acts whose events keep no header: the identity names who it was and the decision.
@@ -54,7 +57,7 @@ func (e *edges) testActs(t *testing.T) {
 func (e *edges) testScheduleEdge(t *testing.T) {
 	cleo, trish := e.person(t, "cleo"), e.person(t, "trish")
 	handle, err := cleo.ScheduleClient().Create(e.ctx, client.ScheduleOptions{
-		ID: "edge", Spec: client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: 2 * time.Second}}},
+		ID: "edge", Spec: client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: time.Second}}},
 		Action: &client.ScheduleWorkflowAction{ID: "edge-run", Workflow: "Quick", TaskQueue: edgeQueue},
 	})
 	if err != nil {
@@ -83,14 +86,14 @@ func (e *edges) testScheduleEdge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := d.Info.NumActions
+	actions := d.Info.NumActions
 	if err := trish.ScheduleClient().GetHandle(e.ctx, "edge").Trigger(e.ctx, client.ScheduleTriggerOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var triggered *client.ScheduleWorkflowExecution
 	e.eventually(t, "the triggered run", func() bool {
 		d, err := handle.Describe(e.ctx)
-		if err != nil || d.Info.NumActions <= before {
+		if err != nil || d.Info.NumActions <= actions {
 			return false
 		}
 		triggered = d.Info.RecentActions[len(d.Info.RecentActions)-1].StartWorkflowResult
@@ -98,6 +101,44 @@ func (e *edges) testScheduleEdge(t *testing.T) {
 	})
 	started := e.first(t, cleo, triggered.WorkflowID, triggered.FirstExecutionRunID)
 	e.header(t, "schedule: triggered", started.GetHeader(), "cleo@acme.example")
+	var by string
+	if err := json.Unmarshal(started.GetMemo().GetFields()[gate.FieldTrigger].GetData(), &by); err != nil {
+		t.Errorf("the run's memo does not say who triggered it: %v", err)
+	}
+	e.identity(t, "schedule: who triggered", by, "trish@acme.example")
+
+	// The creator may start no such thing any more: each firing is refused once, and the scheduler goes on to the next.
+	takeAway := e.withPolicy(t, `@id("not-cleo") forbid (principal, action == Action::"StartWorkflowExecution", resource in Namespace::"payments") when { resource has type && resource.type == "Quick" };`)
+	before := len(e.journal(t))
+	if err := handle.Unpause(e.ctx, client.ScheduleUnpauseOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	refused := func() (n int) {
+		for _, entry := range e.journal(t)[before:] {
+			if entry.Action == "StartWorkflowExecution" && entry.Resource.ScheduleID == "edge" && !entry.Decision.Allow {
+				n++
+				if entry.Actor.Principal != "temporal:internal" || entry.Detail[audit.DetailOriginatorLogin] != "cleo@acme.example" || entry.Decision.Policies[0] != "not-cleo" {
+					t.Errorf("a refused firing is recorded as %+v", entry)
+				}
+			}
+		}
+		return n
+	}
+	e.eventually(t, "two refused firings", func() bool { return refused() >= 2 })
+	if n, took := refused(), time.Since(begun); n > int(took/time.Second)+2 {
+		t.Errorf("%d refusals in %v: the scheduler tries again and again", n, took)
+	} else {
+		t.Logf("%d firings refused in %v", n, took.Round(time.Millisecond))
+	}
+	takeAway()
+	if d, err = handle.Describe(e.ctx); err != nil {
+		t.Fatal(err)
+	}
+	e.eventually(t, "a firing that is allowed again", func() bool {
+		now, err := handle.Describe(e.ctx)
+		return err == nil && now.Info.NumActions > d.Info.NumActions
+	})
 	if err := handle.Delete(e.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +169,17 @@ func (e *edges) testBatch(t *testing.T) {
 		case "signal":
 			signaled := e.event(t, alice, id, "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED).GetWorkflowExecutionSignaledEventAttributes()
 			e.identity(t, "batch: signal", signaled.GetIdentity(), "bea@acme.example")
+			e.header(t, "batch: signal", signaled.GetHeader(), "bea@acme.example")
 		case "terminate":
 			terminated := e.event(t, alice, id, "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED).GetWorkflowExecutionTerminatedEventAttributes()
 			e.identity(t, "batch: terminate", terminated.GetReason(), "bea@acme.example")
 		case "cancel":
-			t.Logf("batch cancellation: %v", e.event(t, alice, id, "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED))
+			// Temporal takes nothing of the batch along to its cancellations. When that changes, this row will tell.
+			cancelled := e.event(t, alice, id, "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+			if _, ok := gate.DecisionOf(cancelled.GetWorkflowExecutionCancelRequestedEventAttributes().GetIdentity()); ok {
+				t.Error("a batch's cancellation says who it is by: use it")
+			}
+			e.found(t, "batch: cancel", "nothing; the batch's own entry tells", "", "", "", "")
 		}
 		e.eventually(t, "the end of the batch", func() bool {
 			d, err := wire.DescribeBatchOperation(as(t, e.rita), &workflowservice.DescribeBatchOperationRequest{Namespace: "payments", JobId: req.JobId})

@@ -29,7 +29,7 @@ var rules = []struct {
 	{"audit", []string{"internal/durable", "identity", "policy"}, "the log outlives everything that writes to it"},
 	{"standing/feed", []string{"standing", "identity", "policy", "attest", "internal/durable"}, "the publisher of what gates follow; it runs in the control plane"},
 	{"standing", []string{"identity", "policy", "attest", "internal/durable"}, "grants and revocations as a gate knows them, however they came about"},
-	{"gate", []string{"identity", "policy", "attest", "audit", "standing"}, "the gate joins the four and nothing joins the gate but its mountings"},
+	{"gate", []string{"identity", "policy", "attest", "audit", "standing", "internal/durable"}, "the gate joins the four and nothing joins the gate but its mountings"},
 	{"txntoken", nil, "services that take Transaction Tokens link txntoken: it knows tokens and HTTP, neither Temporal nor us"},
 	{"sdkplugin", []string{"identity", "attest", "txntoken", "internal/login"}, "users link sdkplugin into their workers; internal/login is the file that a person's tokens are in"},
 	{"serverplugin", []string{"gate", "identity", "policy", "attest", "audit", "standing", "internal/privacy", "bailiwicktest"}, "a mounting adds no judgement"},
