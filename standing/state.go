@@ -86,6 +86,22 @@ func (s *State) Grants(principal string, now time.Time) []*Grant {
 	return h.live(now)
 }
 
+// Live lists the grants that are honoured at now, whoever holds them. They are shared and must not be changed.
+func (s *State) Live(now time.Time) (out []*Grant) {
+	s.mu.Lock()
+	holders := map[string]bool{}
+	for _, g := range s.grants {
+		holders[g.principal] = holders[g.principal] || !g.ended
+	}
+	s.mu.Unlock()
+	for principal, any := range holders {
+		if any {
+			out = append(out, s.Grants(principal, now)...)
+		}
+	}
+	return out
+}
+
 // Stale reports whether the control plane was not heard for so long that grants are not honoured.
 func (s *State) Stale(now time.Time) bool {
 	limit := s.maxStale.Load()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
@@ -85,6 +86,7 @@ type devEnv struct {
 	control *controlPlane
 	org     *orgServer
 	temp    *child
+	access  *accessWorker
 	worker  *supervised
 	family  family
 }
@@ -146,6 +148,10 @@ func (d *devEnv) start(ctx context.Context) (err error) {
 	if d.temp, err = d.startTemporal(ctx); err != nil {
 		return err
 	}
+	d.say.step("access requests", "namespace "+access.Namespace)
+	if d.access, err = d.startAccess(ctx, d.control.access); err != nil {
+		return err
+	}
 	if !d.flags.noWorker {
 		d.say.step("demo worker", "task queue deploy, namespace deploy")
 		if d.worker, err = d.startWorker(ctx, worker); err != nil {
@@ -183,6 +189,9 @@ func (d *devEnv) stop() error {
 	}
 	if d.worker != nil {
 		failed = append(failed, d.worker.stop())
+	}
+	if d.access != nil {
+		failed = append(failed, d.access.stop())
 	}
 	if d.temp != nil {
 		failed = append(failed, d.temp.stop(15*time.Second))

@@ -12,6 +12,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/exchange"
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -34,6 +35,7 @@ type controlPlane struct {
 	sealer   chan error // the sealer's end
 	exports  func() error
 	standing *feed.Feed // grants and revocations, for every gate
+	access   *access.Service
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
@@ -69,6 +71,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.standing.Close(), log.Close())
 	}
 	mountStanding(c.plane, c.standing)
+	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), c.journals, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
+	}
 	c.publish(gateKeys)
 	d.servePrivacy(c, keys, logger)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))

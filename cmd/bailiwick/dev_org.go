@@ -101,21 +101,26 @@ func fileLogger(path string) (*slog.Logger, io.Closer, error) {
 // workerKey is the key by which the demo worker proves who it is to the org (private_key_jwt).
 type workerKey struct{ file, id string }
 
-// registerWorker makes the worker's key if there is none and registers its public half on the seeded app, by the management API as an
-// operator would.
+// registerWorker registers the demo worker's key.
 func (o *orgServer) registerWorker(ctx context.Context, file string) (workerKey, error) {
+	return o.registerClient(ctx, devorg.DeployWorker, file)
+}
+
+// registerClient makes a service's key if there is none and registers its public half on the seeded app, by the management API as an operator
+// would.
+func (o *orgServer) registerClient(ctx context.Context, app, file string) (workerKey, error) {
 	key, err := loadOrCreateRSA(file)
 	if err != nil {
-		return workerKey{}, fmt.Errorf("preparing the worker's key: %w", err)
+		return workerKey{}, fmt.Errorf("preparing the key of %s: %w", app, err)
 	}
 	jwk, kid := publicJWK(&key.PublicKey)
-	path := "/api/v1/apps/" + devorg.DeployWorker + "/credentials/jwks"
+	path := "/api/v1/apps/" + app + "/credentials/jwks"
 	var have []struct {
 		KeyID  string `json:"kid"`
 		Status string `json:"status"`
 	}
 	if err := o.manage(ctx, http.MethodGet, path, nil, &have); err != nil {
-		return workerKey{}, fmt.Errorf("registering the worker's key: %w", err)
+		return workerKey{}, fmt.Errorf("registering the key of %s: %w", app, err)
 	}
 	for _, k := range have {
 		if k.KeyID == kid && k.Status == "ACTIVE" {
@@ -123,7 +128,7 @@ func (o *orgServer) registerWorker(ctx context.Context, file string) (workerKey,
 		}
 	}
 	if err := o.manage(ctx, http.MethodPost, path, jwk, nil); err != nil {
-		return workerKey{}, fmt.Errorf("registering the worker's key: %w", err)
+		return workerKey{}, fmt.Errorf("registering the key of %s: %w", app, err)
 	}
 	return workerKey{file, kid}, nil
 }

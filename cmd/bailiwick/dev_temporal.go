@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/demo"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
@@ -26,7 +28,7 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 	p := d.flags.ports
 	config := map[string]any{
 		"state_dir": d.state.path("temporal"), "name": d.name(), "audience": d.audience(), "host": "127.0.0.1",
-		"grpc_port": p.GRPC, "http_port": p.HTTP, "ui_port": p.UI, "namespaces": devNamespaces,
+		"grpc_port": p.GRPC, "http_port": p.HTTP, "ui_port": p.UI, "namespaces": append(slices.Clone(devNamespaces), access.Namespace),
 		"issuers":    []any{map[string]any{"url": d.issuer(), "audiences": []string{"api://temporal"}}},
 		"policy_dir": d.state.path("policy"), "journal_dir": d.state.path("journal"), "attestation_key": d.state.path("keys", "attestation"),
 		"ui": map[string]any{"enabled": !d.flags.noUI, "issuer": d.issuer(), "client_id": devorg.UIClient, "client_secret": devorg.UISecret, "callback_url": d.uiURL() + "/auth/sso/callback"},

@@ -110,18 +110,7 @@ func (w *world) Put(_ context.Context, e standing.Event) (uint64, error) {
 func (w *world) Live(context.Context) (out []*standing.Grant, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	seen := map[string]bool{}
-	for _, e := range w.events {
-		if e.Kind == standing.EventGrant && !seen[e.Grant.ID] {
-			seen[e.Grant.ID] = true
-			for _, g := range w.state.Grants(e.Grant.Principal, w.now()) {
-				if g.ID == e.Grant.ID {
-					out = append(out, g)
-				}
-			}
-		}
-	}
-	return out, nil
+	return w.state.Live(w.now()), nil
 }
 
 func (w *world) Person(_ context.Context, principal string) (standing.Person, bool, error) {

@@ -292,8 +292,8 @@ func (m *machine) remember(ctx workflow.Context) {
 	}
 }
 
-// memoKey names the summary in a run's memo.
-const memoKey = "bailiwick-access"
+// memoKey names the summary in a run's memo. Names that begin with "Bailiwick" are the gate's.
+const memoKey = "access-request"
 
 // view is the request as people see it now.
 func (m *machine) view() Request {

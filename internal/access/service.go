@@ -73,7 +73,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Known == nil {
 		cfg.Known = func(name string) bool { _, ok := policy.LookupAction(name); return ok }
 	}
-	if cfg.Settings.Rules == (Rules{}) {
+	if cfg.Settings.Rules == (Rules{}) { // no settings at all
 		cfg.Settings.Rules = DefaultRules()
 	}
 	for _, g := range cfg.Settings.Groups {

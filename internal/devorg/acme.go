@@ -7,6 +7,7 @@ const (
 	DeployWorker     = "0oadeployworker00001" // a worker service: private_key_jwt
 	ReleaseAgent     = "0oareleaseagent00001" // an AI agent: secret AgentSecret
 	ManagementClient = "0oabailiwickctl00001" // calls the management API: private_key_jwt on the org server
+	WorkflowsClient  = "0oabailiwickwfl00001" // runs Bailiwick's own workflows on Temporal: private_key_jwt
 
 	UISecret    = "dev-temporal-ui-secret"
 	AgentSecret = "dev-release-agent-secret"
@@ -51,6 +52,7 @@ func Acme() *Seed {
 				ID: ReleaseAgent, Label: "Release agent", Type: "service", AuthMethod: authSecret, Secret: AgentSecret, Agent: true,
 				GrantTypes: []string{grantClient, grantExchange},
 			},
+			{ID: WorkflowsClient, Label: "Bailiwick workflows", Type: "service", AuthMethod: authPrivateKey, GrantTypes: []string{grantClient}},
 			{
 				ID: ManagementClient, Label: "Bailiwick control plane", Type: "service", AuthMethod: authPrivateKey, GrantTypes: []string{grantClient},
 				OktaScopes: []string{

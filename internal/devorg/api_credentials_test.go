@@ -9,7 +9,7 @@ import (
 
 func TestApps(t *testing.T) {
 	o := newTestOrg(t)
-	if n := len(o.api("GET", "/api/v1/apps", nil).want(200).list()); n != 5 {
+	if n := len(o.api("GET", "/api/v1/apps", nil).want(200).list()); n != 6 {
 		t.Errorf("%d apps", n)
 	}
 	a := o.api("GET", "/api/v1/apps?limit=2", nil).want(200)
