@@ -65,6 +65,9 @@ func (l logDir) readTile(level int, n, size uint64) ([]byte, error) {
 func (l logDir) readBundle(n, size uint64) ([][]byte, error) {
 	want := width(entriesLevel, n, size)
 	data, stored, err := l.read(entriesLevel, n, want)
+	if errors.Is(err, fs.ErrNotExist) && l.removed(n) {
+		return nil, fmt.Errorf("entry bundle %d: %w", n, ErrRemoved)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading entry bundle: %w", err)
 	}

@@ -160,6 +160,9 @@ func (p *prover) last(ctx context.Context, before uint64, hint []byte, wants fun
 	for before > 0 {
 		n := (before - 1) / tileWidth
 		entries, err := p.log.readBundle(n, p.checkpoint.size)
+		if errors.Is(err, ErrRemoved) {
+			return 0, audit.Entry{}, ErrNotFound
+		}
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -25,6 +25,7 @@ const (
 	CodeJournalShort        Code = "journal_short"        // the journal ends before entries that were sealed or acknowledged
 	CodeJournalTorn         Code = "journal_torn"         // the journal is damaged before its end
 	CodeWitnessQuorum       Code = "witness_quorum"       // fewer of the witnesses given than are needed have cosigned
+	CodeRetained            Code = "retained"             // a note: entries were removed by retention, as an entry of the log allows
 	CodeJournalPruned       Code = "journal_pruned"       // a note: entries that are sealed were removed from the journal, as configured
 	CodeOrder               Code = "order_unreadable"     // a note: the file that says how journals go into the log can't be read
 	CodeJournalLost         Code = "journal_lost"         // a note, not a problem: an entry that stands for one that the disk lost
@@ -54,6 +55,7 @@ type Report struct {
 	Remembered uint64        `json:"remembered,omitempty"` // size of the checkpoint seen before that this log was found to extend
 	Against    uint64        `json:"against,omitempty"`    // size of the largest checkpoint kept elsewhere that this log was found to extend
 	Cosigned   []Cosignature `json:"cosigned,omitempty"`
+	Removed    uint64        `json:"removed,omitempty"` // entries that retention has removed, as the log allows; their hashes were checked
 	Problems   []Problem     `json:"problems,omitempty"`
 	Suppressed uint64        `json:"suppressed,omitempty"` // problems beyond the first 100 of a code
 	Notes      []Problem     `json:"notes,omitempty"`      // what to know though it is not a problem

@@ -21,14 +21,16 @@ type ScanConfig struct {
 	Journals []string // the journals' directories; empty: only what is sealed
 	From     uint64   // index of the first entry
 	Placed   bool     // only entries whose index is final
+	Removed  bool     // also what retention has removed, as records without Entry and Raw; default: they are passed over
 }
 
 // Record is one entry of a scan.
 type Record struct {
-	Index  uint64      // in the log
-	Entry  audit.Entry // parsed from Raw
-	Raw    []byte      // canonical form
-	Sealed bool        // under the log's checkpoint, as it was when the scan began
+	Index   uint64      // in the log
+	Entry   audit.Entry // parsed from Raw
+	Raw     []byte      // canonical form
+	Removed bool        // by retention: nothing but Index is known, see ScanConfig.Removed
+	Sealed  bool        // under the log's checkpoint, as it was when the scan began
 	// Placed says that the index is final: the entry is sealed, or in the sealer's order, or of a log that one journal alone goes into. The
 	// others have the index that they get if nothing comes before them.
 	Placed bool
@@ -97,6 +99,10 @@ func (s *scan) sealed(size uint64) error {
 		if err == nil {
 			err = s.ctx.Err()
 		}
+		if errors.Is(err, ErrRemoved) {
+			s.passRemoved()
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -108,6 +114,15 @@ func (s *scan) sealed(size uint64) error {
 		}
 	}
 	return nil
+}
+
+// passRemoved goes on behind the entries of a bundle that retention has removed.
+func (s *scan) passRemoved() {
+	for end := (s.next/tileWidth + 1) * tileWidth; s.next < end && !s.stopped; s.next++ {
+		if s.cfg.Removed {
+			s.stopped = !s.yield(Record{Index: s.next, Sealed: true, Placed: true, Removed: true}, nil)
+		}
+	}
 }
 
 // alone yields the entries of the only journal, whose sequence numbers are the indexes.

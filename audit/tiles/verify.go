@@ -72,6 +72,7 @@ type verification struct {
 	journals []*compared
 	alone    bool // there is one journal, and the log is made of no other
 	leftOut  map[tlog.Hash]*leftOut
+	removal  removal // what retention took away
 }
 
 func (v *verification) run(ctx context.Context, verifier note.Verifier, dirs []string) error {
@@ -165,12 +166,13 @@ func (v *verification) bundle(b checkedBundle) {
 	first := b.number * tileWidth
 	want := width(entriesLevel, b.number, v.checkpoint.size)
 	stored := v.storedHashes(0, b.number)
-	if b.err != nil {
+	removed := v.removed(b, stored)
+	if b.err != nil && !removed {
 		v.report.problem(CodeEntryMissing, first+uint64(len(b.entries)), "%v", b.err)
 	}
 	for i := range want {
 		index := first + uint64(i)
-		if i == len(b.entries) {
+		if i == len(b.entries) && !removed {
 			v.missing(want - i)
 		}
 		switch {
@@ -200,12 +202,14 @@ func (v *verification) entry(index uint64, b checkedBundle, i int) {
 	if p.kind == audit.KindLost {
 		v.report.note(CodeJournalLost, index, "entry %d stands for one that was acknowledged and that the journal's disk lost", index)
 	}
+	v.permits(index, b.entries[i], p.kind)
 	v.compareJournal(index, b.entries[i], b.hashes[i])
 }
 
 // finish compares what was computed from the entries with what was signed.
 func (v *verification) finish() {
 	v.topTiles()
+	v.allowed()
 	root := v.edge.root()
 	match := root == v.checkpoint.root
 	if v.checkpoint.origin != "" && !match {

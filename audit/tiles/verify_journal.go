@@ -16,6 +16,7 @@ type compared struct {
 	ahead   []aheadEntry
 	err     error  // why there is nothing behind ahead
 	ended   bool   // nothing is to be compared any more
+	resync  bool   // entries of the log were removed by retention: where journal and log meet again has to be found
 	pruned  uint64 // entries of the log that come before what the journal still has
 	unfound int    // entries of the log that were not found here, whose counterparts may follow
 }
@@ -188,7 +189,7 @@ func (v *verification) compareJournal(index uint64, sealed []byte, leaf tlog.Has
 		c.pruned--
 		return
 	}
-	if c.ended {
+	if c.ended || !v.inStep(c, sealed) {
 		return
 	}
 	c.fill(1, v.leftOut)
