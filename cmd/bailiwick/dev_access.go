@@ -26,9 +26,10 @@ import (
 const janitorEvery = time.Minute
 
 // mountAccess serves access requests, before the plane serves. They are refused as unavailable until accessWorker.run has connected.
-func mountAccess(plane *control.Plane, f *feed.Feed, file string, journals []string, logger *slog.Logger) (*access.Service, error) {
+func mountAccess(plane *control.Plane, f *feed.Feed, file string, journals []string, org *oktaDirectory, logger *slog.Logger) (*access.Service, error) {
 	cfg := access.Config{
-		Decider: plane, Judge: plane.Policy(), Recorder: plane, Publisher: f, Grants: feedGrants{f}, Standing: f.State(), Uses: journalUses(journals), Logger: logger,
+		Decider: plane, Judge: plane.Policy(), Recorder: plane, Publisher: f, Grants: feedGrants{f}, Standing: f.State(), Uses: journalUses(journals),
+		Directory: org, Groups: org, Logger: logger,
 	}
 	settings, err := access.LoadSettings(file)
 	if err != nil {

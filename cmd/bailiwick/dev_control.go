@@ -55,12 +55,12 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, err
 	}
 	c := &controlPlane{verifierKey: verifierKey, failed: make(chan error, 2), log: log, journals: []string{d.state.path("journal"), d.state.path("journal-control")}, sealed: d.state.path("log"), sealer: make(chan error, 1)}
-	if c.standing, err = d.openStanding(ctx, logger); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), log.Close())
-	}
 	protect, keys, err := d.openPrivacy()
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
+	}
+	if c.standing, err = d.openStanding(ctx, logger); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), log.Close())
 	}
 	if c.plane, err = control.Open(ctx, control.Config{
 		Protect: protect,
@@ -71,12 +71,16 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.standing.Close(), log.Close())
 	}
 	mountStanding(c.plane, c.standing)
-	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), c.journals, logger); err != nil {
+	org, err := d.openDirectory(ctx, logger)
+	if err != nil {
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
+	}
+	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), c.journals, org, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
 	c.publish(gateKeys)
-	d.servePrivacy(c, keys, logger)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
+	d.servePrivacy(c, keys, logger)
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}

@@ -43,6 +43,7 @@ var rules = []struct {
 	{"internal/control", []string{"gate", "identity", "policy", "attest", "audit", "standing"}, "the control plane mounts the gate like a server does"},
 	{"internal/exchange", []string{"gate", "identity", "attest"}, "a third mounting of the gate, by RFC 8693"},
 	{"internal/access", []string{"identity", "policy", "audit", "standing", "sdkplugin", "internal/durable"}, "access workflows know grants and policies; Okta and the control plane come through interfaces they declare"},
+	{"internal/revocation", []string{"identity", "policy", "audit", "standing", "internal/durable"}, "who lost access, as the identity provider says; Okta comes through interfaces"},
 	{"internal/export", []string{"audit", "policy", "internal/durable"}, "exports read the record and write elsewhere"},
 	{"internal/privacy", []string{"audit", "internal/durable"}, "protection stands between gates and journals and knows neither"},
 	{"internal/reconcile", []string{"audit", "policy", "attest", "internal/runs"}, "a reconciliation holds histories, as a run's view reads them, against the record"},

@@ -11,7 +11,7 @@ import (
 // oktaScopes are the management API's scopes that the org server can grant.
 var oktaScopes = []string{
 	"okta.apps.manage", "okta.apps.read", "okta.authorizationServers.manage", "okta.authorizationServers.read",
-	"okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.users.manage", "okta.users.read",
+	"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.users.manage", "okta.users.read",
 }
 
 // orgTokenLifetime is the fixed lifetime of the org server's access tokens.

@@ -130,7 +130,7 @@ func TestOrgServer(t *testing.T) {
 		t.Error("the custom server calls an org token active")
 	}
 
-	o.orgTokenFor(kid, "okta.users.read okta.eventHooks.manage").wantOAuth(400, "consent_required")
+	o.orgTokenFor(kid, "okta.users.read okta.policies.manage").wantOAuth(400, "consent_required")
 	o.orgTokenFor(kid, "").wantOAuth(400, "invalid_scope")
 	send := func(pairs ...string) answer {
 		return o.request("POST", "/oauth2/v1/token", formOf(pairs...).Encode(), "Content-Type", "application/x-www-form-urlencoded")

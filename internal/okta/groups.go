@@ -57,6 +57,12 @@ func (c *Client) CreateGroup(ctx context.Context, name, description string) (Gro
 	return out, err
 }
 
+// DeleteGroup removes a group and its memberships.
+func (c *Client) DeleteGroup(ctx context.Context, id string) error {
+	_, err := c.do(ctx, http.MethodDelete, "/api/v1/groups/"+url.PathEscape(id), nil, nil, nil)
+	return err
+}
+
 // Members yields the people in a group.
 func (c *Client) Members(ctx context.Context, groupID string) iter.Seq2[User, error] {
 	return pages[User](ctx, c, "/api/v1/groups/"+url.PathEscape(groupID)+"/users", url.Values{"limit": {"200"}})

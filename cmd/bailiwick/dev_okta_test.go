@@ -1,0 +1,106 @@
+package main
+
+import (
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/okta"
+)
+
+// testDirectory is the adapter on a development org, by its service app with no more than its scopes; admin is another client, with all rights.
+func testDirectory(t *testing.T) (o *oktaDirectory, admin *okta.Client) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	base := "http://" + server.Listener.Addr().String()
+	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Seed: devorg.Acme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Config.Handler = org.Handler()
+	server.Start()
+	t.Cleanup(func() { server.Close(); org.Close() })
+
+	d := &devEnv{app: &app{}, org: &orgServer{base: base}, state: stateDir{dir: t.TempDir()}}
+	d.flags.ports.Org = server.Listener.Addr().(*net.TCPAddr).Port
+	if err := os.Mkdir(d.state.path("keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = d.openDirectory(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if admin, err = okta.New(okta.Config{URL: base, Credentials: okta.APIToken(devorg.APIToken)}); err != nil {
+		t.Fatal(err)
+	}
+	return o, admin
+}
+
+func TestGroupBackendOnTheOrg(t *testing.T) {
+	o, admin := testDirectory(t)
+	const group, bob = "temporal:deploy:write", "00ubob00000000000001"
+	in := func() bool {
+		users, err := o.Members(t.Context(), group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(users, bob)
+	}
+	for range 2 { // an activity may run twice
+		if err := o.Add(t.Context(), group, bob); err != nil || !in() {
+			t.Fatalf("adding: %v", err)
+		}
+	}
+	p, found, err := o.Person(t.Context(), "user:"+o.issuer+"|"+bob)
+	if err != nil || !found || !p.Active || p.Login != "bob@acme.example" || !slices.Contains(p.Groups, group) {
+		t.Errorf("%+v %v %v", p, found, err)
+	}
+	for range 2 {
+		if err := o.Remove(t.Context(), group, bob); err != nil || in() {
+			t.Fatalf("removing: %v", err)
+		}
+	}
+
+	// A group that was deleted and made anew has another id.
+	g, err := admin.GroupNamed(t.Context(), group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.DeleteGroup(t.Context(), g.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Add(t.Context(), group, bob); err == nil || !strings.Contains(err.Error(), group) {
+		t.Errorf("adding to a group that is gone: %v", err)
+	}
+	if _, err := admin.CreateGroup(t.Context(), group, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Add(t.Context(), group, bob); err != nil || !in() {
+		t.Errorf("adding to the new group of that name: %v", err)
+	}
+	if err := o.Remove(t.Context(), group, "00unobody00000000001"); err != nil {
+		t.Errorf("removing who is not in the org any more: %v", err)
+	}
+}
+
+func TestDirectoryOfTheOrg(t *testing.T) {
+	o, _ := testDirectory(t)
+	for principal, want := range map[string]struct{ found, active bool }{
+		"user:" + o.issuer + "|00ualice000000000001":           {true, true},
+		"user:" + o.issuer + "|00ufrank000000000001":           {true, false}, // deprovisioned
+		"user:" + o.issuer + "|00ugone0000000000001":           {true, false}, // deleted: not active, and not unknown
+		"user:https://other.example|00ualice000000000001":      {},
+		"client:" + o.issuer + "|" + devorg.DeployWorker:       {},
+		"user:" + o.issuer + "|":                               {},
+		"user:" + o.issuer + ".evil.example|00ualice000000001": {},
+	} {
+		p, found, err := o.Person(t.Context(), principal)
+		if err != nil || found != want.found || p.Active != want.active {
+			t.Errorf("%s: %+v %v %v", principal, p, found, err)
+		}
+	}
+}
