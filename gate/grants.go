@@ -250,7 +250,7 @@ func (g *Gate) settle(a *Admission, entry *audit.Entry) *Denial {
 		a.decision, a.grant, a.until = h.decision, h.grant.ID, h.grant.Expires
 		entry.Grant, entry.Granted, entry.BreakGlass = a.grant, true, h.grant.BreakGlass
 		if h.grant.BreakGlass {
-			g.cfg.Logger.WarnContext(context.Background(), "a call was made under a break-glass grant", "grant", a.grant, "action", entry.Action, "decision", a.id, "principal", a.person.party.Principal)
+			g.cfg.Logger.Warn("a call was made under a break-glass grant", "grant", a.grant, "action", entry.Action, "decision", a.id, "principal", a.person.party.Principal)
 		}
 		return nil
 	}

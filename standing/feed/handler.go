@@ -195,6 +195,9 @@ func (f *Feed) note(r *http.Request, q query) {
 	f.mu.Unlock()
 	if err := f.store.saw(r.Context(), q.gate, q.seen, now); err != nil {
 		f.cfg.Logger.WarnContext(r.Context(), "how far a gate is could not be noted", "gate", q.gate, "error", err)
+		f.mu.Lock()
+		delete(f.noted, q.gate) // so that the next request tries again
+		f.mu.Unlock()
 		return
 	}
 	if !known || last.Seq != q.seen {
