@@ -194,7 +194,9 @@ func BenchmarkSealVerify(b *testing.B) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journals: []string{journal}, Log: log, Signer: signer}) }()
+	go func() {
+		done <- tiles.RunSealer(ctx, tiles.SealerConfig{Journals: []string{journal}, Log: log, Signer: signer})
+	}()
 	for size := uint64(0); size < n; time.Sleep(20 * time.Millisecond) {
 		size, _ = tiles.SealedSize(log)
 	}

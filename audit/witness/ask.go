@@ -17,7 +17,9 @@ import (
 // ConflictError is a witness's answer that the last checkpoint that it signed has another size than was stated.
 type ConflictError struct{ Size uint64 }
 
-func (e *ConflictError) Error() string { return fmt.Sprintf("the witness has the log at size %d", e.Size) }
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("the witness has the log at size %d", e.Size)
+}
 
 // Ask asks the witness at url (its submission prefix) to cosign a checkpoint, which extends by the proof one of the size old. It returns the
 // signature lines that verify with the witness's key. The error is a *ConflictError when the witness has another size.

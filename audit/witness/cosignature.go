@@ -101,7 +101,9 @@ func (s *Signer) VerifierKey() string {
 }
 
 // signed is what the signature is over.
-func signed(at uint64, msg []byte) []byte { return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, msg) }
+func signed(at uint64, msg []byte) []byte {
+	return fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", at, msg)
+}
 
 func keyHash(name string, public []byte) uint32 {
 	h := sha256.New()
