@@ -33,7 +33,7 @@ func (g *Gate) claim(a *Admission, now time.Time) *Denial {
 	if a.named = g.live(a, named, now); a.named != nil {
 		return nil
 	}
-	why := "it is unknown, not yours, not in force yet, or over"
+	why := "it is unknown, not yours, not in force yet, or over, or this gate has not heard its control plane for too long"
 	if g.cfg.Standing == nil {
 		why = "this gate follows no grants"
 	}
