@@ -86,13 +86,32 @@ func (a *activities) sweepGrants(ctx context.Context, s *Sweep) error {
 		case err != nil:
 			failed = append(failed, err)
 			continue
-		case r.State == Active || r.State == Approved || r.State.Ended() && a.s.cfg.Clock().Sub(r.Ended) < settling:
+		case r.State.Ended() && a.s.cfg.Clock().Sub(r.Ended) < settling:
 			continue
+		case r.State == Active || r.State == Approved:
+			running, err := a.s.running(ctx, g.Request)
+			if err != nil || running {
+				failed = append(failed, err)
+				continue
+			}
 		}
 		s.Orphans = append(s.Orphans, g.ID)
 		failed = append(failed, a.takeBack(ctx, g))
 	}
 	return errors.Join(failed...)
+}
+
+// running reports whether a request's workflow lives: one that somebody terminated says for ever what it said last.
+func (s *Service) running(ctx context.Context, id string) (bool, error) {
+	t, err := s.temporal()
+	if err != nil {
+		return false, err
+	}
+	d, err := t.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return false, s.down(ctx, err, "describing request "+id)
+	}
+	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
 func (a *activities) takeBack(ctx context.Context, g *standing.Grant) error {
