@@ -48,7 +48,8 @@ A gate's journal holds each decision before a changing call is let through; with
 Merkle log with a signed checkpoint. All are directories of files, and reading and verifying need no server.`,
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
 		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(),
-		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditWitnessCommand(), a.auditCosignCommand(), a.auditAnchorCommand(), a.auditPruneCommand(), a.auditExportCommand(), a.auditEraseCommand())
+		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditWitnessCommand(), a.auditCosignCommand(), a.auditAnchorCommand(), a.auditPruneCommand(), a.auditExportCommand(), a.auditEraseCommand(), a.auditRetainCommand(),
+		a.auditReconcileCommand())
 }
 
 // record is one entry as `--json` prints it.
