@@ -39,7 +39,7 @@ type Requirement struct {
 	// MaxAge is the longest time since the gate allowed the act that the attestation speaks of: how long that permission lasts.
 	MaxAge time.Duration
 	// Authority asks that the caller's token or grant, whichever ended first, had not ended yet: that nothing begins under an authority that
-	// is over. A statement that does not say when is refused.
+	// is over. A statement that does not say when is refused; a schedule's does not.
 	Authority bool
 	// Human asks that the originator or the current actor is a person. Nested actors don't count: by RFC 8693 section 4.1 they are for
 	// the record and must not open doors.
@@ -157,7 +157,7 @@ func (r Requirement) checkAct(s attest.Statement, now time.Time) *Violation {
 	case r.MaxAge > 0 && (now.Sub(s.IssuedAt) > r.MaxAge || s.IssuedAt.After(now.Add(clockSkew))):
 		return &Violation{Code: ForbiddenAge, Detail: fmt.Sprintf("it was allowed %s ago, which is not within %s", now.Sub(s.IssuedAt).Round(time.Second), r.MaxAge), Fix: "start again, so that it is decided anew"}
 	case r.Authority && s.AuthorityUntil.IsZero():
-		return &Violation{Code: ForbiddenAuthority, Detail: "when the authority to act ends is not stated", Fix: "start again through a current gate"}
+		return &Violation{Code: ForbiddenAuthority, Detail: "when the authority to act ends is not stated", Fix: "start it by hand; a schedule's runs state no end, because the gate asks again at each firing"}
 	case r.Authority && !now.Before(s.AuthorityUntil):
 		return &Violation{Code: ForbiddenAuthority, Detail: fmt.Sprintf("the authority to act ended %s ago", now.Sub(s.AuthorityUntil).Round(time.Second)), Fix: "start again with a fresh login or grant"}
 	case r.Reason && strings.TrimSpace(s.Reason) == "":

@@ -39,7 +39,7 @@ func (t Tolerance) activity(err error, ofWorkflow bool) bool {
 	return hasCode(err, attest.CodeMissing) && (t.all || ofWorkflow && !t.before.IsZero())
 }
 
-// SignalPolicy says what happens in mode Enforce to signals without a statement for them: a batch's, and those of workflows outside the run's
+// SignalPolicy says what happens in mode Enforce to signals without a statement for them, such as those of workflows outside the run's
 // family. The zero value is DropSignals.
 type SignalPolicy struct {
 	accept bool
