@@ -566,3 +566,26 @@ func TestHandlerRefuses(t *testing.T) {
 		}
 	}
 }
+
+// The control plane is restarted under gates that follow it.
+func TestAControlPlaneThatIsRestarted(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "feed.db")
+	c := newControl(t, dsn)
+	put(t, c.Feed, barOf("mallory", time.Time{}))
+	g := c.gate(t, "gate", filepath.Join(t.TempDir(), "cache"), func(cfg *standing.FollowConfig) { cfg.Wait = 50 * time.Millisecond })
+	eventually(t, "the first copy", g.at(1))
+	c.breakWith(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	eventually(t, "it is away", func() bool { return g.Status().Error != "" })
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Feed = openFeed(t, dsn, c.clock)
+	seq := put(t, c.Feed, barOf("eve", time.Time{}))
+	c.breakWith(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.WaitSeen(ctx, seq); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it goes on", func() bool { return g.bars("mallory") != "" && g.bars("eve") != "" && g.Status().Error == "" })
+}
