@@ -126,9 +126,12 @@ func (a *app) awaitPlaces(ctx context.Context, x *openedIndex) error {
 // source hands out the log's entries.
 func (x *openedIndex) source(ctx context.Context, from uint64) iter.Seq2[index.Record, error] {
 	return func(yield func(index.Record, error) bool) {
-		for r, err := range scan(ctx, tiles.ScanConfig{Log: x.log, Journals: x.journals, From: from, Placed: true}) {
+		for r, err := range scan(ctx, tiles.ScanConfig{Log: x.log, Journals: x.journals, From: from, Placed: true, Removed: true}) {
 			if err != nil && r.Raw != nil {
 				err = nil // malformed: the index keeps it and finds it by nothing
+			}
+			if r.Removed {
+				r.Raw = []byte{} // it keeps its place, and nothing finds it
 			}
 			if !yield(index.Record{Index: r.Index, Raw: r.Raw, Entry: r.Entry}, err) {
 				return

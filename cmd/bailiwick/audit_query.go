@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -198,6 +199,7 @@ func (x *openedIndex) query(ctx context.Context, f index.Filter) ([]index.Row, s
 	if err != nil {
 		return rows, next, err
 	}
+	rows = slices.DeleteFunc(rows, func(r index.Row) bool { return len(r.Raw) == 0 }) // removed by retention
 	o, err := opener(x.log, x.journals)
 	for i := range rows {
 		rows[i].Entry = o.Open(rows[i].Entry)

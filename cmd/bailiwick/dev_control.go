@@ -81,6 +81,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	c.publish(gateKeys)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	d.servePrivacy(c, keys, logger)
+	if err := d.serveRetention(ctx, c, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), log.Close())
+	}
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
