@@ -174,11 +174,19 @@ func (f *scopeFlags) body(a *app, c *cobra.Command) (access.AskBody, error) {
 	return body, nil
 }
 
-// awaitAccess waits until a request is in force; that it will not be is a failure.
+// awaitAccess waits until a request is in force, and says so.
 func (a *app) awaitAccess(ctx context.Context, client *access.Client, r access.Request) error {
+	if err := a.awaitState(ctx, client, &r); err != nil {
+		return err
+	}
+	return a.printRequest(r)
+}
+
+// awaitState waits until a request is in force; that it will not be is a failure.
+func (a *app) awaitState(ctx context.Context, client *access.Client, r *access.Request) error {
 	last := access.State("")
 	err := client.Watch(ctx, r.Asked.ID, func(now access.Request) error {
-		r = now
+		*r = now
 		if !a.asJSON && now.State != last {
 			last = now.State
 			fmt.Fprintf(a.errs, "%s %s%s\n", a.errs.dim(time.Now().Local().Format("15:04:05")), a.stateWord(now), a.waitingFor(now))
@@ -194,7 +202,7 @@ func (a *app) awaitAccess(ctx context.Context, client *access.Client, r access.R
 	if r.State != access.Active {
 		return &coded{Code: "access_" + string(r.State), Text: fmt.Sprintf("request %s: %s", r.Asked.ID, or(r.Text, string(r.State))), Fix: "bailiwick access show " + r.Asked.ID, exit: exitDenied}
 	}
-	return a.printRequest(r)
+	return nil
 }
 
 // waitingFor says what a pending request waits for, in words.

@@ -35,7 +35,7 @@ Every call is made as the person logged in. What the server's policies don't all
 
 func (a *app) runStartCommand() *cobra.Command {
 	var f actFlags
-	var queue, id string
+	var queue, id, span string
 	c := &cobra.Command{
 		Use:   "start TYPE",
 		Short: "Start a workflow",
@@ -43,7 +43,8 @@ func (a *app) runStartCommand() *cobra.Command {
 with "bailiwick run show".`,
 		Example: `  bailiwick run start deploy --id ship-142 --input '{"service":"checkout","version":"1.4.2"}' --reason "CHG-7: release 1.4.2"
   bailiwick run start deploy --input @request.json --wait
-  bailiwick run start refund --namespace payments --task-queue payments`,
+  bailiwick run start refund --namespace payments --task-queue payments
+  bailiwick run start refund --namespace payments --reason "INC-123" --request-access 30m`,
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeTypes,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -68,7 +69,9 @@ with "bailiwick run show".`,
 			if id == "" {
 				id = args[0] + "-" + time.Now().UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:4])
 			}
-			run, err := conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, args[0], input...)
+			run, err := a.withAccess(c, span, ns, id, f.reason, func() (client.WorkflowRun, error) {
+				return conn.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, args[0], input...)
+			})
 			if err != nil {
 				return fmt.Errorf("starting %s: %w", args[0], err)
 			}
@@ -96,6 +99,7 @@ with "bailiwick run show".`,
 	f.register(a, c)
 	c.Flags().StringVar(&queue, "task-queue", "", "task queue (default: the same as TYPE)")
 	c.Flags().StringVar(&id, "id", "", "workflow id (default: TYPE and the time)")
+	c.Flags().StringVar(&span, "request-access", "", "if it is refused, ask for access to this workflow for so long (30m, 2h), wait until others approve, and go on")
 	c.Flags().BoolVarP(&f.wait, "wait", "w", false, "wait for the result and print it")
 	return c
 }
