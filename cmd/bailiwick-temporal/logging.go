@@ -35,6 +35,8 @@ func lowered(level slog.Level, msg string) slog.Level {
 		return slog.LevelDebug
 	case strings.HasPrefix(msg, "HTTP API port has not been set."): // the internal-frontend's, on purpose (see serverConfig)
 		return slog.LevelDebug
+	case msg == "error from matching when initializing Nexus endpoint cache": // the internal-frontend starts before matching, and asks again
+		return slog.LevelWarn
 	}
 	return level
 }
