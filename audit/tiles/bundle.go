@@ -38,8 +38,8 @@ func (l logDir) checkBundle(n, size uint64) checkedBundle {
 	b.parsed = make([]parsedEntry, len(b.entries))
 	for i, raw := range b.entries {
 		b.hashes[i] = tlog.RecordHash(raw)
-		e, err := audit.ParseEntry(raw)
-		b.parsed[i] = parsedEntry{kind: e.Kind, err: err}
+		label, _ := audit.ReadLabel(raw)
+		b.parsed[i] = parsedEntry{kind: label.Kind, err: audit.CheckEntry(raw)}
 	}
 	return b
 }
