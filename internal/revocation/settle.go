@@ -1,0 +1,319 @@
+package revocation
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/standing"
+)
+
+// known is what is known of a person and in force at gates.
+type known struct {
+	Asked  time.Time            `json:"asked,omitzero"` // when the directory last answered
+	Login  string               `json:"login,omitempty"`
+	Active bool                 `json:"active"`
+	Groups []string             `json:"groups,omitempty"`
+	Barred string               `json:"barred,omitempty"` // reason of the bar of the whole person
+	Before time.Time            `json:"before,omitzero"`  // tokens from before count no more
+	Told   time.Time            `json:"told,omitzero"`    // the Before that gates know
+	Lost   map[string]time.Time `json:"lost,omitempty"`   // group → tokens from before have lost it
+}
+
+const (
+	together   = 4 // people who are looked at at once
+	retryFirst = 200 * time.Millisecond
+	retryMost  = 30 * time.Second
+)
+
+// settleAll works on signals until ctx ends.
+func (r *Revoker) settleAll(ctx context.Context) {
+	retry := retryFirst
+	for {
+		uids, err := r.store.open(ctx)
+		again := err != nil
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Logger.ErrorContext(ctx, "the queue of signals could not be read", "error", err)
+		}
+		var mu sync.Mutex // covers again
+		var all sync.WaitGroup
+		slots := make(chan struct{}, together)
+		for _, uid := range uids {
+			slots <- struct{}{}
+			all.Go(func() {
+				defer func() { <-slots }()
+				if !r.settle(ctx, uid) {
+					mu.Lock()
+					again = true
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if !again {
+			retry = retryFirst
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.news:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.news: // whoever is new does not wait for who can't be looked at
+		case <-time.After(retry):
+			retry = min(2*retry, retryMost)
+		}
+	}
+}
+
+// settle looks at one person. It reports whether nothing is left to do.
+func (r *Revoker) settle(ctx context.Context, uid string) bool {
+	var ids []string
+	ask := false
+	rows, err := r.store.db.QueryContext(ctx, `SELECT id, json_extract(raw, '$.kind') FROM signals WHERE uid = ? AND settled = 0`, uid)
+	if err == nil {
+		for rows.Next() {
+			var id, kind string
+			if err = rows.Scan(&id, &kind); err != nil {
+				break
+			}
+			ids, ask = append(ids, id), ask || Kind(kind).aboutState()
+		}
+		err = cmp.Or(err, rows.Err())
+		_ = rows.Close() // was read to its end, or has failed
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Logger.ErrorContext(ctx, "signals could not be read", "uid", uid, "error", err)
+		}
+		return false
+	}
+	asked := r.cfg.Clock().UTC()
+	var now *Person
+	if ask {
+		bounded, cancel := context.WithTimeout(ctx, r.cfg.Trust)
+		p, found, err := r.cfg.Directory.Find(bounded, uid)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err != nil:
+			r.cfg.Logger.WarnContext(ctx, "the directory did not say how somebody stands; what takes access away is believed without it", "uid", uid, "error", err)
+		case !found:
+			now = &Person{Status: "DELETED"}
+		default:
+			now = &p
+		}
+		r.directoryAnswered(err)
+	}
+	final := now != nil || !ask
+	n, err := r.store.decide(ctx, uid, ids, final, func(k *known, open []arrival) []row {
+		return r.derive(uid, k, open, now, asked)
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Logger.ErrorContext(ctx, "what follows from signals could not be stored", "uid", uid, "error", err)
+		}
+		return false
+	}
+	if n > 0 {
+		wake(r.out)
+	}
+	return final
+}
+
+// derive says what is to be published and recorded, and changes what is known to what will then be in force. A nil now means that the directory
+// was not asked, or did not answer: then only what takes access away counts.
+func (r *Revoker) derive(uid string, k *known, open []arrival, now *Person, asked time.Time) []row {
+	d := &derivation{r: r, uid: uid, k: k, now: now, at: asked}
+	slices.SortStableFunc(open, func(a, b arrival) int { return a.At.Compare(b.At) })
+	for _, a := range open {
+		if a.Login != "" {
+			k.Login = a.Login
+		}
+		if !a.noted {
+			d.note(a.Signal)
+		}
+		if a.Kind.ends() && a.At.After(k.Before) {
+			k.Before = a.At
+			d.ended = a.Signal
+		}
+	}
+	if now != nil && now.Login != "" && plain(now.Login) {
+		k.Login = now.Login
+	}
+	d.person(open)
+	d.groups(open)
+	d.tokens()
+	for _, a := range open {
+		if a.Kind == SignedOut && !a.noted {
+			d.session(a.Signal)
+		}
+	}
+	if now != nil {
+		d.facts()
+	}
+	return d.rows
+}
+
+// derivation is one run of derive.
+type derivation struct {
+	r     *Revoker
+	uid   string
+	k     *known
+	now   *Person
+	at    time.Time
+	ended Signal // the newest that ends all tokens from before
+	rows  []row
+}
+
+// newest is the last signal of the kinds, or one that says that nobody told us.
+func newest(open []arrival, unheard Signal, kinds ...Kind) Signal {
+	for _, a := range slices.Backward(open) {
+		if slices.Contains(kinds, a.Kind) {
+			return a.Signal
+		}
+	}
+	return unheard
+}
+
+// person bars who is not active, and lifts the bar of who is again.
+func (d *derivation) person(open []arrival) {
+	unheard := Signal{At: d.at, Source: SourceLog}
+	if len(open) > 0 {
+		unheard.Source = open[len(open)-1].Source
+	}
+	reason, cause := "", unheard
+	switch {
+	case d.now == nil: // what signals say
+		cause = newest(open, Signal{}, Left, Suspended)
+		if cause.ID == "" {
+			return
+		}
+		reason = reasonOf(cause.Kind)
+	case !d.now.Active && d.now.Status == "SUSPENDED":
+		reason, cause = "user_suspended", newest(open, unheard, Suspended)
+	case !d.now.Active:
+		reason, cause = "user_deactivated", newest(open, unheard, Left)
+	}
+	switch {
+	case reason != "" && d.k.Barred == reason:
+	case reason != "":
+		d.k.Barred, d.k.Active = reason, false
+		if cause.At.After(d.k.Before) {
+			d.k.Before = cause.At // even if the bar is lifted, tokens from before stay over
+		}
+		d.bar("status", standing.Bar{Reason: reason, Since: cause.At}, reason, cause, "every call is refused")
+		d.end(reason)
+	case d.k.Barred != "":
+		if d.k.Before.After(d.k.Told) { // before the bar goes, so that there is no moment between
+			d.tell("session_revoked", newest(open, unheard, Restored, Joined))
+		}
+		d.k.Barred = ""
+		d.unbar("status", newest(open, unheard, Restored, Joined), "calls are decided again; tokens from before need a new sign-in")
+	}
+}
+
+func reasonOf(k Kind) string {
+	if k == Suspended {
+		return "user_suspended"
+	}
+	return "user_deactivated"
+}
+
+// tokens ends tokens from before an instant, unless all of the person's are barred: then when that bar is lifted.
+func (d *derivation) tokens() {
+	if d.k.Barred != "" || !d.k.Before.After(d.k.Told) {
+		return
+	}
+	reason := "session_revoked"
+	if d.ended.Kind == Credentials {
+		reason = "credential_changed"
+	}
+	d.tell(reason, d.ended)
+}
+
+func (d *derivation) tell(reason string, cause Signal) {
+	d.k.Told = d.k.Before
+	d.bar("tokens", standing.Bar{Reason: reason, Before: d.k.Before, Since: d.k.Before}, reason, cause, "tokens from before are refused")
+}
+
+// groups takes groups out of tokens from before they were lost, and gives back those that the person is in again.
+func (d *derivation) groups(open []arrival) {
+	lost := map[string]Signal{}
+	for _, a := range open {
+		if a.Kind == GroupGone && (d.now == nil || !slices.Contains(d.now.Groups, a.Group)) {
+			lost[a.Group] = a.Signal
+		}
+	}
+	if d.now != nil && !d.k.Asked.IsZero() {
+		for _, g := range d.k.Groups {
+			if _, told := lost[g]; !told && !slices.Contains(d.now.Groups, g) && d.k.Lost[g].IsZero() {
+				lost[g] = Signal{At: d.at, Source: SourceLog, Group: g}
+			}
+		}
+	}
+	for _, g := range slices.Sorted(maps.Keys(lost)) {
+		s := lost[g]
+		if !s.At.After(d.k.Lost[g]) {
+			continue
+		}
+		if d.k.Lost == nil {
+			d.k.Lost = map[string]time.Time{}
+		}
+		d.k.Lost[g] = s.At
+		s.Group = g
+		d.bar(groupBar(g), standing.Bar{Group: g, Reason: "group_removed", Before: s.At, Since: s.At}, "group_removed", s, "the group does not count in tokens from before")
+	}
+	if d.now == nil {
+		return
+	}
+	for _, g := range slices.Sorted(maps.Keys(d.k.Lost)) {
+		if slices.Contains(d.now.Groups, g) {
+			delete(d.k.Lost, g)
+			cause := newest(open, Signal{At: d.at, Source: SourceLog}, GroupAdded)
+			cause.Group = g
+			d.unbar(groupBar(g), cause, "the group counts again")
+		}
+	}
+}
+
+// groupBar names the bar of a group; names may be longer than ids.
+func groupBar(group string) string { return "group/" + short(group) }
+
+func short(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:12])
+}
+
+// session ends one session's tokens, where tokens say which they are of.
+func (d *derivation) session(s Signal) {
+	b := standing.Bar{ID: "okta/session/" + short(s.Session), SessionID: s.Session, Reason: "session_revoked", Source: s.Source, Since: s.At}
+	d.publish(s, standing.Event{Kind: standing.EventBar, At: d.at, Bar: &b})
+	for _, p := range d.r.principals(d.uid) {
+		d.record(audit.KindRevocation, p, s, map[string]string{"event": "session_revoked", "session": s.Session, "bar": b.ID, "effect": "tokens of the session are refused"})
+	}
+}
+
+// facts publishes what the directory says, where it is news.
+func (d *derivation) facts() {
+	groups := slices.DeleteFunc(slices.Clone(d.now.Groups), func(g string) bool { return g == "" || !plain(g) })
+	slices.Sort(groups)
+	if !d.k.Asked.IsZero() && d.k.Active == d.now.Active && slices.Equal(d.k.Groups, groups) {
+		d.k.Asked = d.at
+		return
+	}
+	d.k.Asked, d.k.Active, d.k.Groups = d.at, d.now.Active, groups
+	for _, p := range d.r.principals(d.uid) {
+		d.publish(Signal{}, standing.Event{Kind: standing.EventPerson, At: d.at, Person: &standing.Person{Principal: p, Login: d.k.Login, Active: d.now.Active, Groups: groups, AsOf: d.at}})
+	}
+}
