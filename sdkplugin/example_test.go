@@ -110,3 +110,36 @@ func ExampleTransactionTokens() {
 	}
 	_ = push
 }
+
+// A person's program against a Temporal that no gate stands in front of: attestations come from the control plane, by the login of `bailiwick login`.
+func ExampleExchange() {
+	credentials, err := sdkplugin.DeviceLogin(sdkplugin.DeviceLoginConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	plugin, err := sdkplugin.New(sdkplugin.Options{Credentials: credentials, Exchange: &sdkplugin.Exchange{URL: "https://bailiwick.acme.example/v1/token"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := client.Dial(client.Options{ // Temporal's own credentials are the program's affair
+		HostPort: "deploy.acme.tmprl.cloud:7233", Namespace: "deploy", Credentials: client.NewAPIKeyStaticCredentials("…"), Plugins: []client.Plugin{plugin},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+}
+
+// A worker that is put in front of runs which began before Bailiwick did: they go on, marked, and whatever starts from now on needs an attestation.
+func ExampleAllowUnattestedBefore() {
+	_, err := sdkplugin.New(sdkplugin.Options{
+		KeysURL: "https://bailiwick.acme.example/.well-known/bailiwick/keys", Audience: "bailiwick:prod",
+		Unattested: sdkplugin.AllowUnattestedBefore(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)),
+		Require: []sdkplugin.Rule{
+			{Activity: "push*", Requirement: sdkplugin.Requirement{Human: true, Authority: true}}, // not for those either
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+}
