@@ -336,15 +336,18 @@ func (f *Feed) Status(ctx context.Context) (Status, error) {
 // WaitSeen waits until every gate that is there has made durable what was published up to seq. A gate that was not heard for GateGone is not
 // waited for: it is down, and reads all before it lets anybody in. When ctx ends first the error wraps ErrBehind and names the gates.
 func (f *Feed) WaitSeen(ctx context.Context, seq uint64) error {
+	var behind []string // as far as was read before ctx ended
 	for {
 		woken := f.wakes()
 		gates, err := f.store.gates(ctx)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		var behind []string
+		if err == nil {
+			behind = behind[:0]
+		}
 		for name, s := range gates {
-			if s.Seq < seq && f.cfg.Clock().Sub(s.At) < f.cfg.GateGone {
+			if err == nil && s.Seq < seq && f.cfg.Clock().Sub(s.At) < f.cfg.GateGone {
 				behind = append(behind, name)
 			}
 		}

@@ -308,7 +308,7 @@ func gatesAreSeen(t *testing.T, dsn string) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	if err := f.WaitSeen(ctx, seq); !errors.Is(err, ErrBehind) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), ": b:") {
 		t.Errorf("got %v", err)
