@@ -244,3 +244,36 @@ func TestPermits(t *testing.T) {
 		}
 	}
 }
+
+// Journals that were pruned, a little or beyond what retention took, still compare with what is left, and what was altered there is found.
+func TestRetentionBesidePrunedJournals(t *testing.T) {
+	for name, below := range map[string]uint64{"less than was removed": 300, "more than was removed": 800} {
+		t.Run(name, func(t *testing.T) {
+			l := newLog(t)
+			enqueue(t, l.journal, 0, 1000)
+			l.seal(t, 1000)
+			permit := l.retain(t, old(600), nil)
+			p, err := audit.Prune(l.journal, below, time.Now().Add(time.Hour))
+			if err != nil || p.First == 0 {
+				t.Fatalf("%+v %v", p, err)
+			}
+			if _, err := Remove(t.Context(), l.log, permit); err != nil {
+				t.Fatal(err)
+			}
+			want := 1001 - max(p.First, 512)
+			if r := l.verify(t); !r.OK() || r.Removed != 512 || r.Journal != want {
+				t.Fatalf("the journal begins at %d: %+v", p.First, r)
+			}
+			c := l.copied(t)
+			c.editBundle(t, 3, func(e [][]byte) [][]byte { e[200] = e[199]; return e })
+			if r := c.verify(t); !r.Has(CodeEntryAltered) || !r.Has(CodeJournalMismatch) {
+				t.Errorf("an altered entry behind: %+v", r)
+			}
+			enqueue(t, l.journal, 1000, 1300)
+			l.seal(t, 1301)
+			if r := l.verify(t); !r.OK() || r.Journal != want+300 {
+				t.Errorf("later: %+v", r)
+			}
+		})
+	}
+}

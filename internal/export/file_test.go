@@ -64,6 +64,7 @@ func (f *tightFile) Write(b []byte) (int, error) {
 
 // A full disk: the batch waits, no half line stays, and all are there once there is room.
 func TestFileDiskFull(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	cfg := config(t, SinkConfig{Type: "file", Batch: BatchConfig{Entries: 7}, File: &FileConfig{Path: path}})
 	x, err := New(cfg, Options{Log: newMemoryLog(t, decisions(40)...)})
@@ -164,6 +165,7 @@ func TestFileRotation(t *testing.T) {
 
 // A line that a crash cut short is cut away, and its entry comes again.
 func TestFileTornLine(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	cfg := config(t, SinkConfig{Type: "file", File: &FileConfig{Path: path}})
 	log := newMemoryLog(t, decisions(3)...)

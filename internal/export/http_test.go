@@ -32,6 +32,7 @@ func secretFile(t *testing.T, text string) string {
 
 // A receiver with every fault that passes: nothing is lost, repetitions are whole batches, and each batch is signed.
 func TestHTTPFaults(t *testing.T) {
+	t.Parallel()
 	var got counted
 	var calls atomic.Int64
 	var mu sync.Mutex
@@ -112,6 +113,7 @@ func TestHTTPFaults(t *testing.T) {
 
 // A receiver that is away for long: the log grows, nobody waits, and the sink catches up from its cursor, across a restart.
 func TestCatchUp(t *testing.T) {
+	t.Parallel()
 	var got counted
 	var up atomic.Bool
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -157,6 +159,7 @@ func TestCatchUp(t *testing.T) {
 
 // Between the receiver's yes and the cursor lies a crash: the batch comes again, nothing is missing.
 func TestCrashBeforeCursor(t *testing.T) {
+	t.Parallel()
 	var got counted
 	ts := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
@@ -185,6 +188,7 @@ func TestCrashBeforeCursor(t *testing.T) {
 
 // A cursor that can't be written stops the sink where it is, and no entry is passed over when it can be again.
 func TestCursorNotWritable(t *testing.T) {
+	t.Parallel()
 	var got counted
 	ts := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
@@ -217,6 +221,7 @@ func TestCursorNotWritable(t *testing.T) {
 
 // What a receiver refuses for good becomes a dead letter, alone; retry sends it when the receiver has been mended.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	var got counted
 	var mended atomic.Bool
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -277,6 +282,7 @@ func TestDeadLetters(t *testing.T) {
 
 // A receiver that refuses everything is not refusing entries: nothing becomes a dead letter.
 func TestRefusesEverything(t *testing.T) {
+	t.Parallel()
 	var got counted
 	var mended atomic.Bool
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -305,6 +311,7 @@ func TestRefusesEverything(t *testing.T) {
 
 // Splunk and Elastic in their own words.
 func TestShapes(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var bodies []string
 	var auth string

@@ -54,6 +54,7 @@ func seal(t *testing.T, dir string, entries []audit.Entry) {
 
 // The real log, to a file, as it is: what arrives hashes to the log's leaves.
 func TestSealedLog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	log := SealedLog(filepath.Join(dir, "log"))
 	out := filepath.Join(dir, "out.jsonl")
@@ -165,6 +166,7 @@ func (m *meter) ObserveFloat64(o metric.Float64Observable, v float64, _ ...metri
 }
 
 func TestMetrics(t *testing.T) {
+	t.Parallel()
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer ts.Close()
 	m := &meter{seen: map[string]string{}}
@@ -185,6 +187,7 @@ func TestMetrics(t *testing.T) {
 
 // One sink that is down does not hold up another, and a sink that begins at the end gets only what comes.
 func TestSinksAreApart(t *testing.T) {
+	t.Parallel()
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer ts.Close()
 	dir := t.TempDir()
@@ -205,6 +208,7 @@ func TestSinksAreApart(t *testing.T) {
 
 // A test event says that it is one, and moves no cursor.
 func TestTestEvent(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.jsonl")
 	for _, f := range []Format{FormatNative, FormatOCSF} {
 		cfg := config(t, SinkConfig{Type: "file", Format: f, File: &FileConfig{Path: path}})

@@ -56,6 +56,7 @@ func take(t *testing.T, got *counted, req *collector.ExportLogsServiceRequest) {
 }
 
 func TestOTLPOverHTTP(t *testing.T) {
+	t.Parallel()
 	var got counted
 	var calls atomic.Int64
 	a := newAuthority(t, "127.0.0.1")
@@ -141,6 +142,7 @@ func (c *collectorServer) Export(ctx context.Context, req *collector.ExportLogsS
 }
 
 func TestOTLPOverGRPC(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "localhost")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

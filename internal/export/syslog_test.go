@@ -90,6 +90,7 @@ var rfc5424 = regexp.MustCompile(`^<(\d{1,3})>1 (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\
 
 // Messages over TLS, in their form, and a connection that breaks: what was just written comes again.
 func TestSyslogOverTLS(t *testing.T) {
+	t.Parallel()
 	a := newAuthority(t, "127.0.0.1")
 	want := serverTLS(a)
 	want.ClientAuth, want.ClientCAs = tls.RequireAndVerifyClientCert, a.pool
