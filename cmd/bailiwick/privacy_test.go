@@ -18,6 +18,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/bailiwicktest"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/internal/login"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -209,5 +210,64 @@ func (e *privateEnv) seal(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The commands, as the person logged in, against the control plane.
+func TestEraseAndRetainCommands(t *testing.T) {
+	e := newPrivateEnv(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	if err := e.serveRetention(ctx, e.c, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	e.post(t, "/v1/audit/erase", e.issuer.User("alice@acme.example"), `{}`) // something about alice
+	e.seal(t)
+	t.Setenv("TEMPORAL_CONFIG_FILE", filepath.Join(t.TempDir(), "temporal.toml"))
+	where := login.Context{Name: "test", Issuer: e.issuer.URL, ClientID: "cli", Address: "127.0.0.1:1", ControlURL: e.url, LogDir: e.c.sealed, JournalDir: e.c.journals[0], Profile: "test"}
+	if err := where.Save(); err != nil {
+		t.Fatal(err)
+	}
+	as := func(token string) {
+		t.Helper()
+		store, err := login.OpenStore(login.StoreConfig{Profile: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Save(t.Context(), login.Profile{Address: "127.0.0.1:1", ClientID: "cli", TokenURL: e.issuer.URL + "/token", AccessToken: token, TokenType: "Bearer", Expires: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	command := func(in string, args ...string) (int, string) {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append([]string{"--context", "test"}, args...), strings.NewReader(in), &stdout, &stderr)
+		return code, stdout.String() + stderr.String()
+	}
+	erase := []string{"audit", "erase", "--subject", "alice@acme.example", "--reason", "DSR-9"}
+	as(e.issuer.User("bob@acme.example"))
+	if code, out := command("", append(erase, "--yes")...); code != exitDenied || !strings.Contains(out, "no_permission") {
+		t.Errorf("bob: %d %s", code, out)
+	}
+	as(e.issuer.User("root@acme.example", "platform-admins"))
+	if code, out := command("", erase...); code != exitUsage || !strings.Contains(out, "--yes") {
+		t.Errorf("without being asked: %d %s", code, out)
+	}
+	if code, out := command("", "audit", "query", "--actor", "alice@acme.example"); code != 0 || !strings.Contains(out, "alice@acme.example") {
+		t.Errorf("before: %d %s", code, out)
+	}
+	if code, out := command("", append(erase, "--yes")...); code != 0 || !strings.Contains(out, "Erased.") {
+		t.Errorf("root: %d %s", code, out)
+	}
+	if code, out := command("", "audit", "query", "--actor", "alice@acme.example"); code != 0 || !strings.Contains(out, "nothing found") {
+		t.Errorf("after: %d %s", code, out)
+	}
+	if code, out := command("", append(erase, "--yes")...); code != exitError || !strings.Contains(out, "subject_unknown") {
+		t.Errorf("again: %d %s", code, out)
+	}
+	if code, out := command("", "audit", "retain", "--keep", "400d", "--dry-run"); code != 0 || !strings.Contains(out, "0 entries") {
+		t.Errorf("retain: %d %s", code, out)
+	}
+	if code, out := command("", "audit", "retain", "--keep", "1h", "--dry-run"); code != exitUsage || !strings.Contains(out, "400d") {
+		t.Errorf("retain for an hour: %d %s", code, out)
 	}
 }
