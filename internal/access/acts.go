@@ -107,7 +107,7 @@ func (m *machine) doApprove(ctx workflow.Context, a *Act) {
 	approval := Approval{By: person(&a.By), At: workflow.Now(ctx), Digest: a.Digest, Comment: a.Comment, Decision: a.Decision}
 	if e := m.extension; e != nil {
 		e.approvers, e.Approvals = append(e.approvers, *a), append(e.Approvals, approval)
-		m.event(ctx, "approved", &a.By, a.Comment, map[string]string{"approvals": fmt.Sprintf("%d/%d", len(e.approvers), e.Needed), "decision": a.Decision})
+		m.event(ctx, "approved", &a.By, aside("the extension", a.Comment), map[string]string{"approvals": fmt.Sprintf("%d/%d", len(e.approvers), e.Needed), "decision": a.Decision})
 		return
 	}
 	m.approvers, m.r.Approvals = append(m.approvers, *a), append(m.r.Approvals, approval)
@@ -124,7 +124,7 @@ func (m *machine) mayDeny(_ workflow.Context, a *Act) *Refusal {
 
 func (m *machine) doDeny(ctx workflow.Context, a *Act) {
 	if m.extension != nil {
-		m.event(ctx, "denied", &a.By, a.Comment, nil)
+		m.event(ctx, "denied", &a.By, aside("the extension", a.Comment), nil)
 		m.extension = nil
 		m.remember(ctx)
 		return
@@ -156,7 +156,7 @@ func (m *machine) mayWithdraw(_ workflow.Context, a *Act) *Refusal {
 
 func (m *machine) doWithdraw(ctx workflow.Context, a *Act) {
 	if m.r.State == Active {
-		m.event(ctx, "withdrawn", &a.By, a.Comment, nil)
+		m.event(ctx, "withdrawn", &a.By, aside("the extension", a.Comment), nil)
 		m.extension = nil
 		m.remember(ctx)
 		return
@@ -216,7 +216,7 @@ func (m *machine) doExtend(ctx workflow.Context, a *Act) {
 	asked := m.c.Asked
 	asked.Extension, asked.Seconds, asked.Reason = m.nextExtension(), a.Seconds, a.Comment
 	m.extension = &extension{Extension: Extension{Asked: asked, Digest: asked.Digest(), Needed: a.Rules.Approvals}, rules: a.Rules}
-	m.event(ctx, "requested", &a.By, a.Comment, map[string]string{"decision": a.Decision})
+	m.event(ctx, "requested", &a.By, aside(asked.Duration().String()+" more", a.Comment), map[string]string{"decision": a.Decision})
 }
 
 // nextExtension counts extensions, also those that came to nothing: each has a digest of its own.
@@ -243,6 +243,14 @@ func (m *machine) doReview(ctx workflow.Context, a *Act) {
 	by := person(&a.By)
 	m.r.Review.By, m.r.Review.At, m.r.Review.Justified, m.r.Review.Comment = &by, workflow.Now(ctx), a.Justified, a.Comment
 	m.event(ctx, "reviewed", &a.By, a.Comment, map[string]string{"justified": strconv.FormatBool(a.Justified), "decision": a.Decision})
+}
+
+// aside joins what an event is about and what somebody said.
+func aside(what, said string) string {
+	if said == "" {
+		return what
+	}
+	return what + ": " + said
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
