@@ -49,7 +49,7 @@ Merkle log with a signed checkpoint. All are directories of files, and reading a
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
 		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(),
 		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditWitnessCommand(), a.auditCosignCommand(), a.auditAnchorCommand(), a.auditPruneCommand(), a.auditExportCommand(), a.auditEraseCommand(), a.auditRetainCommand(),
-		a.auditReconcileCommand())
+		a.auditReconcileCommand(), a.auditCorrelateCommand())
 }
 
 // record is one entry as `--json` prints it.

@@ -106,6 +106,7 @@ several entries begin alike, they are listed.`,
 				return a.out.json(r)
 			}
 			a.showEntry(r)
+			field(a.out, "login", safe(a.behind(c.Context(), f, r)))
 			return nil
 		},
 	}
