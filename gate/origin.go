@@ -207,8 +207,15 @@ func (g *Gate) findOrigin(ctx context.Context, a *Admission, k *ask) error {
 		return fmt.Errorf("looking up how the run came to be: %w", err)
 	}
 	a.origin = g.originOf(key, started)
-	g.origins.learn(key, a.origin)
+	g.remember(key, a.origin)
 	return nil
+}
+
+// remember keeps an origin, unless a newer key set could tell more about it.
+func (g *Gate) remember(key runKey, o *origin) {
+	if o.problem != string(attest.CodeKeyUnknown) {
+		g.origins.learn(key, o)
+	}
 }
 
 // Learn takes from a response what later calls about the same runs and tasks need, so that they cost no look-up. The mounting calls it for
@@ -257,7 +264,7 @@ func (g *Gate) learnRun(a *Admission, task *workflowservice.PollWorkflowTaskQueu
 	if key.workflowID == "" || key.runID == "" || g.origins.of(key) != nil {
 		return
 	}
-	g.origins.learn(key, g.originOf(key, events[0].GetWorkflowExecutionStartedEventAttributes()))
+	g.remember(key, g.originOf(key, events[0].GetWorkflowExecutionStartedEventAttributes()))
 }
 
 // learnEager learns from which queue the activities would have come that the worker was handed at once. Temporal hands out only those for
