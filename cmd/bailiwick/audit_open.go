@@ -10,7 +10,8 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/privacy"
 )
 
-// opener gives back personal data that the log holds encrypted, by the keys beside the log (or in $BAILIWICK_PRIVACY_KEYS). It is nil, and
+// opener gives back personal data that the log holds encrypted, by the keys beside the log, or in the directories of $BAILIWICK_PRIVACY_KEYS, a list
+// like $PATH for gates that keep keys of their own. It is nil, and
 // changes nothing, where there are none: then readers see pseudonyms.
 func opener(log string, journals []string) (*privacy.Opener, error) {
 	dir := os.Getenv("BAILIWICK_PRIVACY_KEYS")
@@ -27,11 +28,15 @@ func opener(log string, journals []string) (*privacy.Opener, error) {
 			return nil, nil // a copy of a log comes without keys
 		}
 	}
-	keys, err := privacy.OpenStore(dir)
-	if err != nil {
-		return nil, err
+	var stores []*privacy.Store
+	for _, d := range filepath.SplitList(dir) {
+		keys, err := privacy.OpenStore(d)
+		if err != nil {
+			return nil, err
+		}
+		stores = append(stores, keys)
 	}
-	return privacy.NewOpener(keys), nil
+	return privacy.NewOpener(stores...), nil
 }
 
 // scan is tiles.Scan with what is encrypted opened: Entry is for people, Raw stays as it is in the log.
