@@ -15,6 +15,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/exchange"
+	"github.com/bailiwick-dev/bailiwick/internal/revocation"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
@@ -36,6 +37,8 @@ type controlPlane struct {
 	exports  func() error
 	standing *feed.Feed // grants and revocations, for every gate
 	access   *access.Service
+
+	revocation *revocation.Revoker // nil until it runs
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
@@ -78,6 +81,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), c.journals, org, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
+	if c.revocation, err = d.startRevocation(ctx, c, org, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
+	}
 	c.publish(gateKeys)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	d.servePrivacy(c, keys, logger)
@@ -108,6 +114,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		c.sealer <- err
 	}()
 	if c.exports, err = d.startExports(ctx, logger); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	if err := d.followOrgLog(ctx, c.plane, org, logger); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
@@ -150,7 +159,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.receiver.Close(), c.plane.Close(), c.standing.Close())
+	serving := errors.Join(shutdown(c.server), c.revocation.Close(), c.receiver.Close(), c.plane.Close(), c.standing.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell

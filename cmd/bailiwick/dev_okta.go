@@ -101,14 +101,21 @@ func (o *oktaDirectory) Person(ctx context.Context, principal string) (standing.
 	if err != nil {
 		return p, false, err
 	}
-	p.Login, p.Active, p.Groups = u.Profile.Login, u.Active(), []string{}
-	for g, err := range o.client.UserGroups(ctx, u.ID) {
+	p.Login, p.Active = u.Profile.Login, u.Active()
+	p.Groups, err = o.groupsOf(ctx, u.ID)
+	return p, err == nil, err
+}
+
+// groupsOf lists the names of the groups that somebody is in; never nil.
+func (o *oktaDirectory) groupsOf(ctx context.Context, uid string) ([]string, error) {
+	names := []string{}
+	for g, err := range o.client.UserGroups(ctx, uid) {
 		if err != nil {
-			return p, false, err
+			return nil, err
 		}
-		p.Groups = append(p.Groups, g.Profile.Name)
+		names = append(names, g.Profile.Name)
 	}
-	return p, true, nil
+	return names, nil
 }
 
 // Add makes somebody a member of the group of that name; it is no error if they are.

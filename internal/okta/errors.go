@@ -43,6 +43,9 @@ func IsForbidden(err error) bool {
 	return hasStatus(err, http.StatusForbidden) || hasStatus(err, http.StatusUnauthorized)
 }
 
+// IsBadRequest reports whether Okta could not make sense of the request, such as of a cursor from long ago.
+func IsBadRequest(err error) bool { return hasStatus(err, http.StatusBadRequest) }
+
 // IsRateLimited reports whether the limit was still used up when waiting for it would have taken too long.
 func IsRateLimited(err error) bool { return hasStatus(err, http.StatusTooManyRequests) }
 

@@ -87,7 +87,7 @@ func (d *derivation) note(s Signal) {
 		return // recorded as revocations
 	}
 	for _, p := range d.r.principals(d.uid) {
-		d.record(audit.KindDirectory, p, s, map[string]string{"event": string(s.Kind), "session": s.Session})
+		d.record(audit.KindDirectory, p, s, map[string]string{"event": string(s.Kind)})
 	}
 }
 

@@ -15,7 +15,6 @@ const (
 	Restored    Kind = "restored"
 	GroupAdded  Kind = "group_added"
 	GroupGone   Kind = "group_removed"
-	SignedIn    Kind = "login"
 	SignedOut   Kind = "logout"             // of one session
 	Cleared     Kind = "session_revoked"    // signed out everywhere
 	Credentials Kind = "credential_changed" // whoever knew the old ones must not go on
@@ -26,7 +25,7 @@ func (k Kind) ends() bool { return k == Left || k == Suspended || k == Cleared |
 
 // aboutState reports whether the directory is asked. Sessions that are over stay over, whatever it says.
 func (k Kind) aboutState() bool {
-	return k != SignedIn && k != SignedOut && k != Cleared && k != Credentials
+	return k != SignedOut && k != Cleared && k != Credentials
 }
 
 // Where signals come from, as entries have it.
@@ -71,7 +70,7 @@ var kinds = map[string]Kind{
 	"user.lifecycle.create": Joined, "user.lifecycle.activate": Joined, "user.lifecycle.reactivate": Restored, "user.lifecycle.unsuspend": Restored,
 	"user.lifecycle.deactivate": Left, "user.lifecycle.delete.initiated": Left, "user.lifecycle.delete.completed": Left, "user.lifecycle.suspend": Suspended,
 	"group.user_membership.add": GroupAdded, "group.user_membership.remove": GroupGone,
-	"user.session.start": SignedIn, "user.session.end": SignedOut, "user.session.clear": Cleared, "user.authentication.universal_logout": Cleared,
+	"user.session.end": SignedOut, "user.session.clear": Cleared, "user.authentication.universal_logout": Cleared,
 }
 
 // Signals says what a happening means: nothing for most.
@@ -92,16 +91,14 @@ func (h *Happening) Signals(source string, now time.Time) []Signal {
 			s.Group = t.DisplayName
 		}
 	}
-	if s.UID == "" && (kind == SignedIn || kind == SignedOut) && h.Actor.Type == "User" {
+	if s.UID == "" && kind == SignedOut && h.Actor.Type == "User" {
 		s.UID, s.Login = h.Actor.ID, h.Actor.AlternateID
 	}
-	if kind == SignedIn || kind == SignedOut {
-		if h.Session != "unknown" {
-			s.Session = h.Session
-		}
-		if kind == SignedOut && s.Session == "" {
+	if kind == SignedOut {
+		if h.Session == "" || h.Session == "unknown" {
 			return nil // nobody can tell which
 		}
+		s.Session = h.Session
 	}
 	if s.UID == "" || !plain(s.UID) || !plain(s.Session) || (kind == GroupAdded || kind == GroupGone) && (s.Group == "" || !plain(s.Group)) {
 		return nil

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/access"
+	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/revocation"
+	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing/feed"
+)
+
+// pollEvery is how often the org's log is asked: a development org has nobody else to serve.
+const pollEvery = time.Second
+
+// startRevocation begins to watch the org for whoever loses access. It is served as soon as the plane is; see watchOrg.
+func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *oktaDirectory, logger *slog.Logger) (*revocation.Revoker, error) {
+	secret, err := feed.LoadOrCreateToken(d.state.path("keys", "hook.secret"))
+	if err != nil {
+		return nil, fmt.Errorf("starting revocation: %w", err)
+	}
+	r, err := revocation.Open(ctx, revocation.Config{
+		File: d.state.path("standing", "revocation.db"), Issuers: []string{org.issuer}, Directory: org, Log: org, Publisher: c.standing, Recorder: c.plane,
+		Ender: requestEnder{c.access, org.issuer}, Secret: secret, Every: pollEvery, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.plane.Handle("GET "+revocation.HookPath, r.Hook())
+	c.plane.Handle("POST "+revocation.HookPath, r.Hook())
+	c.plane.Handle("GET /v1/okta/status", c.plane.Authenticated(func(w http.ResponseWriter, req *http.Request, who identity.Identity) {
+		if d, _ := c.plane.Decide(req.Context(), who, policy.Request{Action: "GetClusterInfo", Context: policy.Context{SourceIP: control.Source(req)}}); !d.Allow {
+			control.Problem(w, http.StatusForbidden, string(d.Code), "you may not see how revocation is doing", d.Hint)
+			return
+		}
+		s, err := r.Status(req.Context())
+		if err != nil {
+			control.Problem(w, http.StatusServiceUnavailable, "revocation_unavailable", "the queue of signals can't be read now", "try again")
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(s)
+	}))
+	return r, nil
+}
+
+// Find tells what the org says of somebody now.
+func (o *oktaDirectory) Find(ctx context.Context, uid string) (p revocation.Person, found bool, err error) {
+	u, err := o.client.User(ctx, uid)
+	if okta.IsNotFound(err) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, err
+	}
+	p = revocation.Person{Login: u.Profile.Login, Status: u.Status, Active: u.Active()}
+	p.Groups, err = o.groupsOf(ctx, u.ID)
+	return p, true, err
+}
+
+// After reads the org's System Log.
+func (o *oktaDirectory) After(ctx context.Context, cursor string, since time.Time) (out []revocation.Happening, next string, err error) {
+	events, next, err := o.client.Logs(ctx, cursor, since, "")
+	switch {
+	case okta.IsRateLimited(err):
+		return nil, "", fmt.Errorf("%w: %w", revocation.ErrLimited, err)
+	case okta.IsBadRequest(err) && cursor != "":
+		return nil, "", fmt.Errorf("%w: %w", revocation.ErrCursor, err)
+	case err != nil:
+		return nil, "", err
+	}
+	for _, e := range events {
+		h := revocation.Happening{ID: e.UUID, Type: e.EventType, At: e.Published, Outcome: e.Outcome.Result, Actor: logParty(e.Actor), Session: e.AuthenticationContext.ExternalSessionID}
+		for _, t := range e.Target {
+			h.Targets = append(h.Targets, logParty(t))
+		}
+		out = append(out, h)
+	}
+	return out, next, nil
+}
+
+func logParty(p okta.LogParty) revocation.Party {
+	return revocation.Party{ID: p.ID, Type: p.Type, AlternateID: p.AlternateID, DisplayName: p.DisplayName}
+}
+
+// requestEnder ends the access requests of who left.
+type requestEnder struct {
+	access *access.Service
+	issuer string
+}
+
+func (e requestEnder) EndAll(ctx context.Context, principal, why string) error {
+	by := identity.Claims{Issuer: e.issuer, Kind: identity.Client, ID: devorg.ManagementClient, ClientID: devorg.ManagementClient}
+	_, err := e.access.RevokePerson(ctx, principal, by, why)
+	return err
+}
