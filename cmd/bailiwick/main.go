@@ -78,6 +78,8 @@ Environment:
   BAILIWICK_HOME        where contexts are kept (default: "bailiwick" in your configuration directory)
   BAILIWICK_CONTEXT     the context to use, as --context
   BAILIWICK_INDEX       the audit log's search index, as --index of "audit query"
+  BAILIWICK_PRIVACY_KEYS
+                        directories of the keys that encrypt personal data (default: "privacy" beside the log)
   TEMPORAL_CONFIG_FILE  the stock temporal CLI's configuration file, which is also the token store
   TEMPORAL_NAMESPACE    the namespace, unless --namespace is given
   NO_COLOR              if set, no colours
