@@ -101,3 +101,32 @@ func GateOf(dir string) (string, error) {
 	}
 	return "", nil
 }
+
+// KindOf is ReadLabel's kind, without allocation for the kinds known here; empty when raw is not an entry.
+func KindOf(raw []byte) Kind {
+	rest, ok := bytes.CutPrefix(raw, []byte(`{"v":1,"id":`))
+	if ok {
+		_, rest, ok = plainString(rest)
+	}
+	if ok {
+		rest, ok = bytes.CutPrefix(rest, []byte(`,"time":`))
+	}
+	if ok {
+		_, rest, ok = plainString(rest)
+	}
+	if ok {
+		rest, ok = bytes.CutPrefix(rest, []byte(`,"kind":`))
+	}
+	if ok {
+		var kind []byte
+		if kind, _, ok = plainString(rest); ok {
+			for _, k := range [...]Kind{KindDecision, KindPolicy, KindGate, KindLost, KindAccess, KindRevocation, KindDirectory, KindKey, KindReport, KindAdmin} {
+				if string(kind) == string(k) {
+					return k
+				}
+			}
+		}
+	}
+	l, _ := ReadLabel(raw)
+	return l.Kind
+}

@@ -66,7 +66,7 @@ func TestReadLabel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l, ok := ReadLabel(raw); !ok || l != (Label{e.ID, e.Kind, e.Gate}) {
+		if l, ok := ReadLabel(raw); !ok || l != (Label{e.ID, e.Kind, e.Gate}) || KindOf(raw) != e.Kind {
 			t.Errorf("%s: %+v %v", raw, l, ok)
 		}
 	}

@@ -38,8 +38,7 @@ func (l logDir) checkBundle(n, size uint64) checkedBundle {
 	b.parsed = make([]parsedEntry, len(b.entries))
 	for i, raw := range b.entries {
 		b.hashes[i] = tlog.RecordHash(raw)
-		label, _ := audit.ReadLabel(raw)
-		b.parsed[i] = parsedEntry{kind: label.Kind, err: audit.CheckEntry(raw)}
+		b.parsed[i] = parsedEntry{kind: audit.KindOf(raw), err: audit.CheckEntry(raw)}
 	}
 	return b
 }

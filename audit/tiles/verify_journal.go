@@ -234,8 +234,7 @@ func (v *verification) missing(n int) {
 }
 
 func isLost(raw []byte) bool {
-	l, ok := audit.ReadLabel(raw)
-	return ok && l.Kind == audit.KindLost
+	return audit.KindOf(raw) == audit.KindLost
 }
 
 // journalProblem reports why a journal can't be read at index, and ends the comparison with it.
