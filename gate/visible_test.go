@@ -74,7 +74,9 @@ func TestRunsShowWhoStartedThem(t *testing.T) {
 
 	// What the run starts is on behalf of the same person, whatever its worker says.
 	runs.started["ship-1/run-1"] = &historypb.WorkflowExecutionStartedEventAttributes{WorkflowType: req.WorkflowType, Header: req.Header}
+	//lint:ignore SA1019 deprecated in the API, and still obeyed by the server
 	child := &commandpb.StartChildWorkflowExecutionCommandAttributes{Namespace: "deploy", SearchAttributes: &commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{gate.FieldOriginator: keyword("bob")}}}
+	//lint:ignore SA1019 deprecated in the API, and still obeyed by the server
 	other := &commandpb.StartChildWorkflowExecutionCommandAttributes{Namespace: "payments"} // where they are not registered
 	if _, err := k.answer(t, "ship-1", "run-1", command(child), command(other)); err != nil {
 		t.Fatal(err)

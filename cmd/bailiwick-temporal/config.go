@@ -38,6 +38,8 @@ type Config struct {
 
 	PolicyBundle *serverplugin.Bundle   `json:"policy_bundle,omitempty"` // signed policies, pulled
 	Standing     *serverplugin.Standing `json:"standing,omitempty"`      // grants and revocations, followed
+
+	AdoptSchedules bool `json:"adopt_schedules,omitempty"` // schedules from before the gate go on, unattested; default: refused until they are saved again
 }
 
 // Issuer is one trusted issuer of access tokens.

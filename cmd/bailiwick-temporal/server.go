@@ -70,7 +70,7 @@ func StartServer(ctx context.Context, cfg Config, logger *slog.Logger, fatal fun
 	}
 	plugin, err := serverplugin.Open(ctx, serverplugin.Config{
 		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.issuers(), PolicyDir: cfg.PolicyDir, PolicyBundle: cfg.PolicyBundle, Standing: cfg.Standing,
-		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, PrivacyDir: cfg.PrivacyDir, Runs: runs, Logger: logger,
+		JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey, PrivacyDir: cfg.PrivacyDir, AdoptSchedules: cfg.AdoptSchedules, Runs: runs, Logger: logger,
 	})
 	if err != nil {
 		return nil, pluginFailure(cfg, errors.Join(err, hangUp()))
