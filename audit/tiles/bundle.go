@@ -18,6 +18,7 @@ type checkedBundle struct {
 	number  uint64
 	entries [][]byte
 	hashes  []tlog.Hash // of entries
+	root    tlog.Hash   // of a full bundle; zero of any other
 	parsed  []parsedEntry
 	err     error // why entries are missing
 }
@@ -39,6 +40,9 @@ func (l logDir) checkBundle(n, size uint64) checkedBundle {
 	for i, raw := range b.entries {
 		b.hashes[i] = tlog.RecordHash(raw)
 		b.parsed[i] = parsedEntry{kind: audit.KindOf(raw), err: audit.CheckEntry(raw)}
+	}
+	if b.err == nil && len(b.hashes) == tileWidth {
+		b.root = tileRoot(b.hashes)
 	}
 	return b
 }

@@ -15,14 +15,17 @@ type frontier struct {
 }
 
 // push adds a leaf's hash.
-func (f *frontier) push(leaf tlog.Hash) {
-	for n := f.size; n&1 == 1; n >>= 1 {
+func (f *frontier) push(leaf tlog.Hash) { f.pushTree(0, leaf) }
+
+// pushTree adds a complete tree of 2^height leaves by its root. The frontier's size is a multiple of that.
+func (f *frontier) pushTree(height int, root tlog.Hash) {
+	for n := f.size >> height; n&1 == 1; n >>= 1 {
 		last := len(f.roots) - 1
-		leaf = tlog.NodeHash(f.roots[last], leaf)
+		root = tlog.NodeHash(f.roots[last], root)
 		f.roots = f.roots[:last]
 	}
-	f.roots = append(f.roots, leaf)
-	f.size++
+	f.roots = append(f.roots, root)
+	f.size += 1 << height
 }
 
 // root returns the tree's root hash; that of the empty tree is SHA-256 of nothing.

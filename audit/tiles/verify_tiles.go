@@ -36,14 +36,23 @@ func (v *verification) tile(l int, n uint64, hashes []tlog.Hash) {
 	if width(l, n, v.checkpoint.size) < tileWidth {
 		return
 	}
+	root := tlog.Hash{} // for a tile that can't be read, which has been reported
+	if len(hashes) == tileWidth {
+		root = tileRoot(hashes)
+	}
+	v.pass(l, root)
+}
+
+func tileRoot(hashes []tlog.Hash) tlog.Hash {
 	var f frontier
 	for _, h := range hashes {
 		f.push(h)
 	}
-	root := tlog.Hash{} // for a tile that can't be read, which has been reported
-	if len(hashes) == tileWidth {
-		root = f.root()
-	}
+	return f.root()
+}
+
+// pass takes the root of a full tile of level l up.
+func (v *verification) pass(l int, root tlog.Hash) {
 	if len(v.levels) == l {
 		v.levels = append(v.levels, level{})
 	}
