@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +55,14 @@ func (o oktaLog) Page(ctx context.Context, cursor string) ([]correlate.Event, st
 
 // memory is a log in memory, with an index of it.
 type memory struct {
+	mu      sync.Mutex // covers entries while a poller runs
 	entries []audit.Entry
+}
+
+func (m *memory) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.entries)
 }
 
 func (m *memory) Record(_ context.Context, e audit.Entry) (string, error) {
@@ -62,6 +71,8 @@ func (m *memory) Record(_ context.Context, e audit.Entry) (string, error) {
 		e.Time = time.Now().UTC()
 	}
 	e.Gate = "control"
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.entries = append(m.entries, e)
 	return e.ID, nil
 }
@@ -230,7 +241,7 @@ type pages struct {
 	list  [][]correlate.Event
 	fails int
 	after time.Duration
-	calls int
+	calls atomic.Int32
 }
 
 type busy struct{ d time.Duration }
@@ -239,7 +250,7 @@ func (busy) Error() string               { return "429" }
 func (b busy) RetryAfter() time.Duration { return b.d }
 
 func (p *pages) Page(_ context.Context, cursor string) ([]correlate.Event, string, error) {
-	p.calls++
+	p.calls.Add(1)
 	if p.fails > 0 {
 		p.fails--
 		return nil, "", busy{p.after}
@@ -316,12 +327,14 @@ func TestPollerWaitsAsItIsTold(t *testing.T) {
 		done := make(chan struct{})
 		go func() { p.Run(ctx); close(done) }()
 		time.Sleep(79 * time.Second)
-		if len(m.entries) != 0 || log.calls != 2 {
-			t.Errorf("after 79 s: %d calls, %d entries", log.calls, len(m.entries))
+		synctest.Wait()
+		if m.count() != 0 || log.calls.Load() != 2 {
+			t.Errorf("after 79 s: %d calls, %d entries", log.calls.Load(), m.count())
 		}
 		time.Sleep(2 * time.Second)
-		if len(m.entries) != 1 {
-			t.Errorf("after 81 s: %d entries", len(m.entries))
+		synctest.Wait()
+		if m.count() != 1 {
+			t.Errorf("after 81 s: %d entries", m.count())
 		}
 		cancel()
 		<-done
