@@ -1,0 +1,61 @@
+package access
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	tlog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+)
+
+func readHistory(t *testing.T, file string) *historypb.History {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func replayHistory(h *historypb.History) error {
+	r := worker.NewWorkflowReplayer()
+	r.RegisterWorkflowWithOptions(Workflow, workflow.RegisterOptions{Name: WorkflowName})
+	return r.ReplayWorkflowHistory(tlog.NewStructuredLogger(slog.New(slog.DiscardHandler)), h)
+}
+
+// Requests that a real server recorded stand for those that are open while a new version of the worker is rolled out: they must go on replaying.
+func TestRecordedRequestsReplay(t *testing.T) {
+	files, err := filepath.Glob("testdata/history-*.json")
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d recorded histories, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			if err := replayHistory(readHistory(t, file)); err != nil {
+				t.Error(err)
+			}
+			// The replay proves something only if it notices another order of deeds.
+			h := readHistory(t, file)
+			for _, e := range h.Events {
+				if e.EventType == enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED {
+					e.GetActivityTaskScheduledEventAttributes().ActivityType.Name = actGroupAdd
+					break
+				}
+			}
+			if replayHistory(h) == nil {
+				t.Error("replayed with another activity first")
+			}
+		})
+	}
+}
