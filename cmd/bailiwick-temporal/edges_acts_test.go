@@ -10,9 +10,11 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -40,6 +42,15 @@ func (e *edges) testActs(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.identity(t, "terminate", e.event(t, alice, "to-terminate", "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED).GetWorkflowExecutionTerminatedEventAttributes().GetIdentity(), "tom@acme.example")
+
+	begin("to-change")
+	if _, err := e.wire(t).UpdateWorkflowExecutionOptions(as(t, e.issuer.User("olaf@acme.example", "temporal:payments:write")), &workflowservice.UpdateWorkflowExecutionOptionsRequest{
+		Namespace: "payments", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "to-change"}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"versioning_override"}},
+		WorkflowExecutionOptions: &workflowpb.WorkflowExecutionOptions{VersioningOverride: &workflowpb.VersioningOverride{Override: &workflowpb.VersioningOverride_AutoUpgrade{AutoUpgrade: true}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e.identity(t, "change of options", e.event(t, alice, "to-change", "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED).GetWorkflowExecutionOptionsUpdatedEventAttributes().GetIdentity(), "olaf@acme.example")
 
 	begin("to-pause")
 	ctx := as(t, e.issuer.User("paula@acme.example", "temporal:payments:write"))

@@ -111,11 +111,11 @@ func (b *builder) event(e *historypb.HistoryEvent) {
 		s := b.step(e, KindUnpause)
 		s.Name, s.Identity = e.GetWorkflowExecutionUnpausedEventAttributes().GetReason(), e.GetWorkflowExecutionUnpausedEventAttributes().GetIdentity()
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED:
-		b.step(e, KindOptions)
+		b.step(e, KindOptions).Identity = e.GetWorkflowExecutionOptionsUpdatedEventAttributes().GetIdentity()
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		if a := e.GetWorkflowTaskFailedEventAttributes(); a.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
 			s := b.step(e, KindReset)
-			s.ID, s.Identity = a.GetBaseRunId(), a.GetIdentity()
+			s.Name, s.ID, s.Identity = a.GetFailure().GetMessage(), a.GetBaseRunId(), a.GetIdentity()
 		}
 	default:
 		if !b.outcome(e) {
