@@ -61,6 +61,9 @@ type Org struct {
 
 	csrfKey []byte // from the database, so that a login page survives a restart
 
+	faults *faults
+	hooks  *deliverer
+
 	parsed sync.Map // kid → *rsa.PrivateKey; a kid's key never changes
 }
 
@@ -96,6 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Org, error) {
 		return nil, fmt.Errorf("reading the development org's seed: %w", err)
 	}
 	o.limits = newLimiter(cfg.RateLimits)
+	o.faults = &faults{}
 
 	if o.store, err = store.Open(ctx, cfg.DB); err != nil {
 		return nil, err
@@ -104,6 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Org, error) {
 		o.store.Close()
 		return nil, fmt.Errorf("seeding the development org: %w", err)
 	}
+	o.hooks = startDeliverer(o)
 	return o, nil
 }
 
@@ -134,8 +139,11 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// Close closes the database. The handler must no longer be in use.
-func (o *Org) Close() error { return o.store.Close() }
+// Close ends the delivery of events and closes the database. The handler must no longer be in use.
+func (o *Org) Close() error {
+	o.hooks.stop()
+	return o.store.Close()
+}
 
 // Handler serves the org.
 func (o *Org) Handler() http.Handler { return o.mount() }
@@ -157,6 +165,9 @@ func (o *Org) update(ctx context.Context, fn func(*store.Tx) error) error {
 		}
 		return err
 	})
+	if err == nil {
+		o.hooks.wake()
+	}
 	if err == nil && refused != nil {
 		return refused
 	}

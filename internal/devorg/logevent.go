@@ -95,7 +95,13 @@ func (o *Org) record(tx *store.Tx, c *call, e event) error {
 	if err != nil {
 		return fmt.Errorf("encoding a log event: %w", err)
 	}
-	return tx.AddLog(c.now, e.kind, body)
+	if err := tx.AddLog(c.now, e.kind, body); err != nil {
+		return err
+	}
+	if e.failure != "" {
+		return nil
+	}
+	return queueDeliveries(tx, e.kind, body)
 }
 
 // recordGrant logs the issue of one token.

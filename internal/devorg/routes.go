@@ -21,6 +21,8 @@ func (o *Org) routes() []route {
 		groupsRead, groupsManage = "okta.groups.read", "okta.groups.manage"
 		appsRead, appsManage     = "okta.apps.read", "okta.apps.manage"
 		asRead, asManage         = "okta.authorizationServers.read", "okta.authorizationServers.manage"
+		hooksRead, hooksManage   = "okta.eventHooks.read", "okta.eventHooks.manage"
+		devOnly                  = "dev.faults" // no app can be granted it
 	)
 	return []route{
 		// Pages for people.
@@ -104,6 +106,19 @@ func (o *Org) routes() []route {
 
 		// Management: the System Log.
 		{"GET", "/api/v1/logs", "logs", "okta.logs.read", o.listLogs},
+
+		// Management: event hooks.
+		{"GET", "/api/v1/eventHooks", "eventHooks", hooksRead, o.listHooks},
+		{"POST", "/api/v1/eventHooks", "eventHooks", hooksManage, o.createHook},
+		{"GET", "/api/v1/eventHooks/{hook}", "eventHooks", hooksRead, o.getHook},
+		{"PUT", "/api/v1/eventHooks/{hook}", "eventHooks", hooksManage, o.replaceHook},
+		{"DELETE", "/api/v1/eventHooks/{hook}", "eventHooks", hooksManage, o.deleteHook},
+		{"POST", "/api/v1/eventHooks/{hook}/lifecycle/{step}", "eventHooks", hooksManage, o.changeHook},
+
+		// Not Okta's: faults on request, by the SSWS token alone.
+		{"GET", "/dev/faults", "", devOnly, o.listFaults},
+		{"POST", "/dev/faults", "", devOnly, o.addFault},
+		{"DELETE", "/dev/faults", "", devOnly, o.clearFaults},
 	}
 }
 
@@ -135,6 +150,9 @@ func (o *Org) handle(rt route) http.Handler {
 				c.fail(err)
 				return
 			}
+		}
+		if !c.api.all && o.faults.strike(c, rt) { // the operator's own token is spared: it must be able to end them
+			return
 		}
 		if err := rt.serve(c); err != nil {
 			c.fail(err)

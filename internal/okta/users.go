@@ -54,3 +54,28 @@ func (c *Client) EndSessions(ctx context.Context, userID string) error {
 	_, err := c.do(ctx, http.MethodDelete, "/api/v1/users/"+url.PathEscape(userID)+"/sessions", url.Values{"oauthTokens": {"true"}}, nil, nil)
 	return err
 }
+
+// Deactivate takes somebody out of the org: no sign-in, no app, no session. Their account stays.
+func (c *Client) Deactivate(ctx context.Context, userID string) error {
+	return c.lifecycle(ctx, userID, "deactivate")
+}
+
+// Activate brings back who was deactivated, or lets in who was never active.
+func (c *Client) Activate(ctx context.Context, userID string) error {
+	return c.lifecycle(ctx, userID, "activate")
+}
+
+// Suspend keeps somebody out until Unsuspend.
+func (c *Client) Suspend(ctx context.Context, userID string) error {
+	return c.lifecycle(ctx, userID, "suspend")
+}
+
+// Unsuspend ends a suspension.
+func (c *Client) Unsuspend(ctx context.Context, userID string) error {
+	return c.lifecycle(ctx, userID, "unsuspend")
+}
+
+func (c *Client) lifecycle(ctx context.Context, userID, step string) error {
+	_, err := c.do(ctx, http.MethodPost, "/api/v1/users/"+url.PathEscape(userID)+"/lifecycle/"+step, nil, nil, nil)
+	return err
+}

@@ -81,6 +81,14 @@ CREATE TABLE logs (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, published INTEGER NOT NULL, event_type TEXT NOT NULL, event TEXT NOT NULL) STRICT;
 CREATE INDEX logs_by_published ON logs(published);
 `,
+	// 2 (2026-11): event hooks.
+	`
+CREATE TABLE event_hooks (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL, status TEXT NOT NULL, verification TEXT NOT NULL, uri TEXT NOT NULL, auth_key TEXT NOT NULL,
+  auth_value TEXT NOT NULL, types TEXT NOT NULL, created_by TEXT NOT NULL, created INTEGER NOT NULL, last_updated INTEGER NOT NULL) STRICT;
+CREATE TABLE deliveries (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, hook_id TEXT NOT NULL REFERENCES event_hooks(id) ON DELETE CASCADE, event TEXT NOT NULL) STRICT;
+`,
 }
 
 func (s *Store) migrate(ctx context.Context) error {
