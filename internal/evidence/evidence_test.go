@@ -62,9 +62,9 @@ func verify(t *testing.T, dir, key string, log fs.FS) evidence.Verdict {
 }
 
 func TestPackVerifies(t *testing.T) {
-	c, cfg := company(t, 6000)
+	c, cfg := company(t, 2500)
 	dir, sum := makePack(t, cfg)
-	if sum.Entries == 0 || sum.Size < 5990 || sum.Cited < 50 || sum.Exceptions == 0 {
+	if sum.Entries == 0 || sum.Size < 2490 || sum.Cited < 50 || sum.Exceptions == 0 {
 		t.Fatalf("summary %+v", sum)
 	}
 	if v := verify(t, dir, c.Log.VerifierKey, nil); !v.OK() || v.Entries != sum.Entries {
@@ -91,7 +91,7 @@ func TestPackVerifies(t *testing.T) {
 
 // The clock and the order of maps play no part.
 func TestPackIsDeterministic(t *testing.T) {
-	_, cfg := company(t, 3000)
+	_, cfg := company(t, 1200)
 	one, _ := makePack(t, cfg)
 	two, _ := makePack(t, cfg)
 	a, err := os.ReadFile(filepath.Join(one, "manifest.json"))
@@ -126,7 +126,7 @@ func TestPackOfPartOfALog(t *testing.T) {
 }
 
 func TestVerifyFindsWhatWasChanged(t *testing.T) {
-	c, cfg := company(t, 1500)
+	c, cfg := company(t, 500)
 	for name, x := range map[string]struct {
 		change func(t *testing.T, dir string)
 		code   string
@@ -141,7 +141,7 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 			edit(t, dir, "log/tile/entries/000", "alice1@acme", "mallo1@acme")
 		}, evidence.CodeLogUnproven},
 		"the checkpoint": {func(t *testing.T, dir string) {
-			edit(t, dir, "log/checkpoint", "\n1500\n", "\n1501\n")
+			edit(t, dir, "log/checkpoint", "\n500\n", "\n501\n")
 		}, evidence.CodeLogUnproven},
 		// Whoever changes the report mends the manifest, too: then only making it again shows it.
 		"report and manifest": {func(t *testing.T, dir string) {
