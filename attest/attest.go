@@ -73,6 +73,7 @@ type Statement struct {
 	Originator    Party     `json:"originator"` // who began the chain of acts
 	Actor         Party     `json:"actor"`      // who acts now
 	Chain         []Party   `json:"chain,omitempty"`
+	Cause         string    `json:"cause,omitempty"` // the decision id of the statement that Originator is taken from, where a gate took it from another
 	Reason        string    `json:"reason,omitempty"`
 	Grant         string    `json:"grant,omitempty"`
 	Policies      []string  `json:"policies,omitempty"`      // ids; the digest of their set is in the audit entry

@@ -32,6 +32,29 @@ func FromPayload(p *commonpb.Payload) (raw string, ok bool) {
 	return string(data), true
 }
 
+// ToNexus writes an attestation as the value of a Nexus header: base64url, because HTTP carries no text beyond ASCII.
+func ToNexus(raw string) string { return b64.EncodeToString([]byte(raw)) }
+
+// FromNexus returns the attestation in a value made by ToNexus; ok is false for what can't be one. It verifies nothing.
+func FromNexus(value string) (raw string, ok bool) {
+	if len(value) > b64.EncodedLen(MaxSize) {
+		return "", false
+	}
+	data, ok := decodePart(value)
+	return string(data), ok
+}
+
+// StripNexus does what Strip does for the headers of a Nexus call.
+func StripNexus(h map[string]string) (removed int) {
+	for key := range h {
+		if strings.EqualFold(key, HeaderKey) {
+			delete(h, key)
+			removed++
+		}
+	}
+	return removed
+}
+
 // Strip removes every field that a reader could take for ours, however it is cased. Gates call it on what clients send.
 func Strip(h *commonpb.Header) (removed int) {
 	for key := range h.GetFields() {

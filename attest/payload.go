@@ -22,6 +22,7 @@ type wire struct {
 	By            []string    `json:"by"`            // originator
 	Via           []string    `json:"via,omitempty"` // actor; absent when the originator acts, as most often
 	Chain         [][]string  `json:"chain,omitempty"`
+	Cause         string      `json:"for,omitempty"`
 	Reason        string      `json:"why,omitempty"`
 	Grant         string      `json:"grant,omitempty"`
 	Policies      []string    `json:"pol,omitempty"`
@@ -56,7 +57,7 @@ func marshalPayload(s Statement) ([]byte, error) {
 	idp := issuerOf(s.Originator.Principal)
 	w := wire{
 		Version: s.Version, ID: s.ID, Issuer: s.Issuer, Audience: s.Audience, Edge: s.Edge, IdP: idp,
-		Reason: s.Reason, Grant: s.Grant, Policies: s.Policies, ACR: s.ACR, Binding: wireBinding(s.Binding), IssuedAt: s.IssuedAt.Unix(),
+		Cause: s.Cause, Reason: s.Reason, Grant: s.Grant, Policies: s.Policies, ACR: s.ACR, Binding: wireBinding(s.Binding), IssuedAt: s.IssuedAt.Unix(),
 	}
 	var err error
 	if w.By, err = packParty(s.Originator, idp); err != nil {
@@ -107,7 +108,7 @@ func parsePayload(b []byte) (Statement, error) {
 	}
 	s := Statement{
 		Version: w.Version, ID: w.ID, Issuer: w.Issuer, Audience: w.Audience, Edge: w.Edge,
-		Originator: unpackParty(w.By, w.IdP), Reason: w.Reason, Grant: w.Grant,
+		Originator: unpackParty(w.By, w.IdP), Cause: w.Cause, Reason: w.Reason, Grant: w.Grant,
 		Policies: w.Policies, GroupsDigest: unpackDigest(w.GroupsDigest), ACR: w.ACR,
 		Binding: Binding(w.Binding), RequestDigest: unpackDigest(w.RequestDigest), IssuedAt: time.Unix(w.IssuedAt, 0).UTC(),
 	}
@@ -194,7 +195,7 @@ func (b Binding) complete(e Edge) error {
 func validText(s Statement) bool {
 	b := s.Binding
 	for _, t := range [...]string{
-		s.ID, s.Issuer, s.Audience, s.Reason, s.Grant, s.ACR,
+		s.ID, s.Issuer, s.Audience, s.Cause, s.Reason, s.Grant, s.ACR,
 		b.Namespace, b.WorkflowID, b.WorkflowType, b.RunID, b.FirstRunID, b.TaskQueue, b.Name, b.ScheduleID, b.ActivityID,
 		b.ParentNamespace, b.ParentWorkflowID, b.ParentRunID,
 	} {

@@ -28,6 +28,7 @@ type Admission struct {
 	source    netip.Addr
 	trigger   string  // of a schedule's firing: who made it fire out of turn
 	batch     *errand // of Temporal's own call: the batch that it is part of
+	cause     cause   // of a start for a Nexus operation: for whom that is called
 
 	named  *standing.Grant // the grant that the caller names (standing.go)
 	trying *standing.Grant // while an act is decided under it

@@ -35,6 +35,7 @@ type Call struct {
 	Reason        []string   // every value of MetadataReason and MetadataReason+"-bin"
 	Grant         []string   // every value of MetadataGrant
 	Source        netip.Addr // zero when unknown
+	Operation     *Operation // the Nexus operation that the call hands to its handler; nil for every other call
 	Task          *Task      // what the request's task token says, if it has one
 }
 

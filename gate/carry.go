@@ -15,7 +15,9 @@ import (
 // carries reports whether a worker's answer has commands to which Temporal carries nothing of the run's header by itself.
 func carries(request any) bool {
 	r, ok := request.(*workflowservice.RespondWorkflowTaskCompletedRequest)
-	return ok && slices.ContainsFunc(r.GetCommands(), func(c *commandpb.Command) bool { return commandHeader(c) != nil && !marker(c) })
+	return ok && slices.ContainsFunc(r.GetCommands(), func(c *commandpb.Command) bool {
+		return c.GetScheduleNexusOperationCommandAttributes() != nil || commandHeader(c) != nil && !marker(c)
+	})
 }
 
 // carry puts the run's own statement into the commands of its worker, so that activities, children, continued runs and signalled workflows
@@ -23,6 +25,16 @@ func carries(request any) bool {
 // make none, and none of another run goes through.
 func (g *Gate) carry(a *Admission, r *workflowservice.RespondWorkflowTaskCompletedRequest) {
 	for _, cmd := range r.GetCommands() {
+		if n := cmd.GetScheduleNexusOperationCommandAttributes(); n != nil {
+			dropped, tooLong := carryNexus(a.origin, n)
+			if dropped {
+				g.cfg.Logger.Warn("dropped an attestation that a worker sent to a Nexus operation, and that is not its run's", "decision", a.id)
+			}
+			if tooLong {
+				g.cfg.Logger.Warn("a Nexus operation goes without its run's attestation: its own headers leave no room", "decision", a.id)
+			}
+			continue
+		}
 		place := commandHeader(cmd)
 		if place == nil {
 			continue

@@ -76,6 +76,7 @@ type Gate struct {
 	attributes attributes
 	errands    *errands
 	triggers   triggers
+	handed     handed
 	metrics    *metrics // nil without a Meter
 }
 
@@ -220,6 +221,11 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 			return refuse(denial)
 		}
 	}
+	if c.Operation == nil {
+		g.caused(a, &entry)
+	} else if len(c.Operation.Statements) > 0 {
+		return refuse(denyRequest(a.id, errForeignStatement))
+	}
 	if err := recordActs(&entry, asks, action); err != nil {
 		return refuse(denyRequest(a.id, err))
 	}
@@ -234,6 +240,9 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		}
 	} else if err := g.cfg.Log.Enqueue(entry); err != nil {
 		g.cfg.Logger.WarnContext(ctx, "a read was let through without a record", "action", entry.Action, "decision", a.id, "error", err)
+	}
+	if c.Operation != nil {
+		g.handed.learn(a.namespace, c.Operation, cause{a.person.originator, a.id}, now)
 	}
 	return a, nil
 }

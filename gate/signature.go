@@ -38,10 +38,10 @@ func DecisionOf(identity string) (id string, ok bool) {
 
 // signature is what events say of the call.
 func (a *Admission) signature() string {
-	p := a.person
-	who := clip(display(p.originator), maxSignName)
-	if p.actor != p.originator {
-		who = clip(display(p.actor), maxSignName) + " for " + who
+	originator, actor := a.originator(), a.person.actor
+	who := clip(display(originator), maxSignName)
+	if actor != originator {
+		who = clip(display(actor), maxSignName) + " for " + who
 	}
 	return who + signedBy + a.id + "]"
 }
@@ -59,7 +59,7 @@ func display(p attest.Party) string {
 
 // visible is what the gate shows of the call on the runs that it starts.
 func (a *Admission) visible() visible {
-	return visibleOf(attest.Statement{Originator: a.person.originator, Actor: a.person.actor, Reason: a.reason, Grant: a.grant, ID: a.id})
+	return visibleOf(attest.Statement{Originator: a.originator(), Actor: a.person.actor, Reason: a.reason, Grant: a.grant, ID: a.id})
 }
 
 // sign writes the signature into the request's identity fields.

@@ -149,7 +149,7 @@ func (g *Gate) put(a *Admission, h **commonpb.Header, edge attest.Edge, bind att
 	p := a.person
 	s := attest.Statement{
 		Version: attest.Version, ID: a.id, Issuer: g.cfg.Name, Audience: g.cfg.Audience, Edge: edge,
-		Originator: p.originator, Actor: p.actor, Chain: p.chain, Reason: a.reason, Grant: a.grant,
+		Originator: a.originator(), Actor: p.actor, Chain: p.chain, Cause: a.cause.id, Reason: a.reason, Grant: a.grant,
 		Policies: a.decision.Policies, GroupsDigest: p.groupsDigest,
 		AuthTime: p.claims.AuthTime, ACR: p.claims.ACR, Binding: bind, RequestDigest: a.digest, IssuedAt: a.at,
 		AuthorityUntil: a.authority(),

@@ -27,7 +27,9 @@ func (g *Gate) AdmitSystem(ctx context.Context, c Call) (*Admission, error) {
 		Decision: &policy.Decision{Allow: true, Code: policy.CodeAllowed, Policies: []string{"temporal-internal"}},
 	}
 	c.describeRequest(&entry.Resource)
-	if schedule := scheduleOf(c.Request); schedule != "" {
+	if c.Operation != nil {
+		g.handOver(a, c.Operation, &entry)
+	} else if schedule := scheduleOf(c.Request); schedule != "" {
 		entry.Resource.ScheduleID = schedule
 		if denial := g.fire(ctx, a, &c, schedule, &entry); denial != nil {
 			return nil, g.refuse(ctx, &entry, denial)

@@ -17,6 +17,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/gate"
 )
 
@@ -44,8 +45,11 @@ func nexusStart(c *gate.Call, target *authorization.CallTarget) {
 		Service: r.GetRequest().GetStartOperation().GetService(), Operation: r.GetRequest().GetStartOperation().GetOperation(),
 		Input: r.GetRequest().GetStartOperation().GetPayload(),
 	}
+	c.Operation = &gate.Operation{TaskQueue: r.GetTaskQueue().GetName(), RequestID: r.GetRequest().GetStartOperation().GetRequestId()}
 	for key, value := range r.GetRequest().GetHeader() {
 		switch {
+		case strings.EqualFold(key, attest.HeaderKey):
+			c.Operation.Statements = append(c.Operation.Statements, value)
 		case strings.EqualFold(key, gate.MetadataReason):
 			c.Reason = append(c.Reason, value)
 		case strings.EqualFold(key, gate.MetadataGrant):
