@@ -49,7 +49,7 @@ const (
 	pluginKey
 )
 
-// FromContext returns for whom an activity runs: who started its workflow. ok is false outside of a worker with the plugin.
+// FromContext returns for whom an activity runs: who started its workflow; in the handler of a Nexus operation, who started the calling one. ok is false outside of a worker with the plugin.
 func FromContext(ctx context.Context) (info Info, ok bool) {
 	info, ok = ctx.Value(infoKey).(Info)
 	return info, ok

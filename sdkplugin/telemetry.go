@@ -21,6 +21,7 @@ const (
 	kindUpdate   = "update"
 	kindQuery    = "query"
 	kindActivity = "activity"
+	kindNexus    = "nexus"
 
 	verdictVerified   = "verified"
 	verdictUnattested = "unattested" // no valid attestation, let through by mode Observe
