@@ -131,6 +131,7 @@ func TestEdges(t *testing.T) {
 	t.Run("schedule", e.testScheduleEdge)
 	t.Run("batch", e.testBatch)
 	t.Run("standalone activity", e.testStandalone(workers))
+	t.Run("nexus", e.testNexusEdge)
 	t.Run("visible", e.testVisible)
 	if err := e.table.Flush(); err != nil {
 		t.Fatal(err)

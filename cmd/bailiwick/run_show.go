@@ -87,6 +87,9 @@ func (a *app) showRun(t runs.Timeline) {
 	}
 	row("parent", safe(t.Lineage.ParentWorkflowID))
 	row("schedule", safe(t.Lineage.ScheduleID))
+	if c := t.Caller; c != nil {
+		row("called by", "Nexus, from workflow "+safe(c.WorkflowID+" in "+c.Namespace+", run "+c.RunID))
+	}
 	row("continues", safe(t.Lineage.ContinuedRunID))
 	row("next run", safe(t.NextRunID))
 	fmt.Fprintln(w)

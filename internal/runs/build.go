@@ -97,9 +97,7 @@ func (b *builder) event(e *historypb.HistoryEvent) {
 		s.Name, s.ID = a.GetSignalName(), a.GetWorkflowExecution().GetWorkflowId()
 		b.carries(s, a.GetHeader())
 	case enumspb.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED:
-		a := e.GetNexusOperationScheduledEventAttributes()
-		s := b.scheduled(e, KindNexus)
-		s.Name, s.ID = a.GetService()+"/"+a.GetOperation(), a.GetEndpoint()
+		b.operation(e)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		a := e.GetWorkflowExecutionCancelRequestedEventAttributes()
 		s := b.step(e, KindCancelRequest)
@@ -134,7 +132,7 @@ func (b *builder) start(e *historypb.HistoryEvent) {
 		FirstRunID: a.GetFirstExecutionRunId(), ContinuedRunID: a.GetContinuedExecutionRunId(), OriginalRunID: a.GetOriginalExecutionRunId(),
 		ScheduleID: scheduleID(a.GetSearchAttributes()),
 	}
-	b.run = b.Lineage
+	b.run, b.Caller = b.Lineage, callerOf(e)
 	s := b.step(e, KindStart)
 	s.Name, s.ID, s.Identity = b.WorkflowType, b.WorkflowID, a.GetIdentity()
 	b.brings(s, a.GetHeader(), func(v attest.Verified) error { return v.CheckRun(b.run) })

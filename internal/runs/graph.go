@@ -24,7 +24,7 @@ type Node struct {
 	Branches   []Branch  `json:"branches,omitempty"` // in the order of their steps
 }
 
-// Branch is the run that a step led to: a child, or the next run of a chain.
+// Branch is the run that a step led to: a child, one that backs a Nexus operation, or the next run of a chain.
 type Branch struct {
 	Step int   `json:"step"` // index into the node's Timeline.Steps
 	Node *Node `json:"run"`
@@ -46,7 +46,7 @@ func (g Graph) OK() bool { return g.Invalid == 0 }
 // Reader reads one run's timeline. Read is one, for a client's own namespace.
 type Reader func(context.Context, Config) (Timeline, error)
 
-// ReadGraph reads a run and follows its children and next runs, breadth first, so that what the bounds leave out is what is farthest away. A
+// ReadGraph reads a run and follows its children, the runs that back its Nexus operations, and next runs, breadth first, so that what the bounds leave out is what is farthest away. A
 // descendant that cannot be read (another namespace's rights, a history that has gone) becomes a node with a problem; only the first
 // run's failure is an error.
 func ReadGraph(ctx context.Context, read Reader, cfg Config, bounds Bounds) (Graph, error) {
@@ -107,12 +107,15 @@ func ReadGraph(ctx context.Context, read Reader, cfg Config, bounds Bounds) (Gra
 // following returns the run that a step led to, or nil.
 func following(n *Node, s Step) *Node {
 	switch {
-	case s.Kind == KindChild && s.RunID != "":
-		ns := s.Space
+	case (s.Kind == KindChild || s.Kind == KindNexus) && s.RunID != "":
+		ns, id := s.Space, s.ID
 		if ns == "" {
 			ns = n.Namespace
 		}
-		return &Node{Namespace: ns, WorkflowID: s.ID, RunID: s.RunID}
+		if s.Kind == KindNexus {
+			id = s.Backing
+		}
+		return &Node{Namespace: ns, WorkflowID: id, RunID: s.RunID}
 	case s.Kind == KindContinuedAsNew && s.ID != "":
 		return &Node{Namespace: n.Namespace, WorkflowID: n.WorkflowID, RunID: s.ID}
 	}

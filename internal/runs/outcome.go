@@ -46,6 +46,7 @@ func (b *builder) outcome(e *historypb.HistoryEvent) bool {
 	case enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED:
 		word, about = "failed", e.GetSignalExternalWorkflowExecutionFailedEventAttributes().GetInitiatedEventId()
 	case enumspb.EVENT_TYPE_NEXUS_OPERATION_STARTED:
+		b.backed(e)
 		word, about = "started", e.GetNexusOperationStartedEventAttributes().GetScheduledEventId()
 	case enumspb.EVENT_TYPE_NEXUS_OPERATION_COMPLETED:
 		word, about = "completed", e.GetNexusOperationCompletedEventAttributes().GetScheduledEventId()

@@ -18,6 +18,8 @@ func (s Step) Title() string {
 		return s.Name
 	case (s.Kind == KindChild || s.Kind == KindSignalOut) && s.ID != "":
 		return kind + " " + s.Name + " → " + s.ID
+	case s.Kind == KindNexus && s.Backing != "":
+		return kind + " " + s.Name + " → " + s.Backing
 	case s.Kind == KindSignal && s.ID != "":
 		return kind + " " + s.Name + " from workflow " + s.ID
 	case s.Name != "":
@@ -68,7 +70,11 @@ func (s Step) Grounds() string {
 	case s.Verdict != Verified || s.Attestation == nil || s.CarriedFrom != 0:
 		return ""
 	}
-	return grounds(s.Attestation.Reason, s.Attestation.Grant, s.Attestation.Policies, s.Attestation.ID)
+	out := grounds(s.Attestation.Reason, s.Attestation.Grant, s.Attestation.Policies, s.Attestation.ID)
+	if s.Attestation.Cause != "" {
+		out += " · called under decision " + s.Attestation.Cause
+	}
+	return out
 }
 
 func grounds(reason, grant string, policies []string, decision string) string {

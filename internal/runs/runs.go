@@ -50,10 +50,11 @@ type Step struct {
 	EventID  int64     `json:"event_id"`
 	Time     time.Time `json:"time"`
 	Kind     Kind      `json:"kind"`
-	Name     string    `json:"name,omitempty"`             // type of an activity or child, name of a signal or update, status of a close
-	ID       string    `json:"id,omitempty"`               // activity id, update id, child's or target's workflow id, next run id
-	Space    string    `json:"target_namespace,omitempty"` // the child's namespace, if it is not the run's own
-	RunID    string    `json:"child_run_id,omitempty"`     // the child's first run, once it started
+	Name     string    `json:"name,omitempty"`                // type of an activity or child, name of a signal or update, status of a close
+	ID       string    `json:"id,omitempty"`                  // activity id, update id, child's or target's workflow id, next run id
+	Space    string    `json:"target_namespace,omitempty"`    // the child's namespace, if it is not the run's own
+	RunID    string    `json:"child_run_id,omitempty"`        // the child's first run, once it started; the run that backs a Nexus operation
+	Backing  string    `json:"backing_workflow_id,omitempty"` // the workflow that backs a Nexus operation, as its handler said
 	Outcome  string    `json:"outcome,omitempty"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Attempts int32     `json:"attempts,omitempty"`
@@ -73,6 +74,15 @@ type Step struct {
 	Decided  *Decided `json:"decided,omitempty"`  // the same as the audit log has it; nil when it was not asked, or says otherwise (Problem)
 }
 
+// Caller is the run that called the Nexus operation which a run backs, by the link that the handler left: a pointer and no proof. The statement
+// of the run's start says for whom it is.
+type Caller struct {
+	Namespace  string `json:"namespace"`
+	WorkflowID string `json:"workflow_id"`
+	RunID      string `json:"run_id"`
+	EventID    int64  `json:"event_id,omitempty"` // in the caller's history
+}
+
 // Timeline is a run and its steps, oldest first.
 type Timeline struct {
 	Namespace    string     `json:"namespace"`
@@ -83,7 +93,8 @@ type Timeline struct {
 	Status       string     `json:"status"`
 	Started      time.Time  `json:"started"`
 	Closed       time.Time  `json:"closed,omitzero"`
-	Lineage      attest.Run `json:"lineage"` // parent, root, chain and schedule, as Temporal recorded them
+	Lineage      attest.Run `json:"lineage"`             // parent, root, chain and schedule, as Temporal recorded them
+	Caller       *Caller    `json:"called_by,omitempty"` // of a run that backs a Nexus operation
 	NextRunID    string     `json:"next_run_id,omitempty"`
 	Steps        []Step     `json:"steps"`
 
