@@ -74,6 +74,7 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 	fl.StringVar(&f.temporal, "temporal", "", "the bailiwick-temporal program (default: beside this one, else on PATH)")
 	fl.BoolVar(&f.noTemporal, "no-temporal", false, "don't run Temporal and the worker")
 	must(fl.MarkHidden("no-temporal"))
+	c.AddCommand(a.devPeopleCommand(), a.devChaosCommand())
 	return c
 }
 

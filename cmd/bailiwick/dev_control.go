@@ -113,6 +113,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		}
 		c.sealer <- err
 	}()
+	if err := d.watchOrg(ctx, org); err != nil {
+		logger.WarnContext(ctx, "the org does not send events; its log is asked for them", "error", err)
+	}
 	if c.exports, err = d.startExports(ctx, logger); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
@@ -18,8 +19,10 @@ import (
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
 
-// pollEvery is how often the org's log is asked: a development org has nobody else to serve.
-const pollEvery = time.Second
+const (
+	pollEvery = time.Second            // how often the org's log is asked: a development org has nobody else to serve
+	trust     = 500 * time.Millisecond // how long the org may take to say how somebody stands before an event is believed without it
+)
 
 // startRevocation begins to watch the org for whoever loses access. It is served as soon as the plane is; see watchOrg.
 func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *oktaDirectory, logger *slog.Logger) (*revocation.Revoker, error) {
@@ -29,7 +32,7 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 	}
 	r, err := revocation.Open(ctx, revocation.Config{
 		File: d.state.path("standing", "revocation.db"), Issuers: []string{org.issuer}, Directory: org, Log: org, Publisher: c.standing, Recorder: c.plane,
-		Ender: requestEnder{c.access, org.issuer}, Secret: secret, Every: pollEvery, Logger: logger,
+		Ender: requestEnder{c.access, org.issuer}, Secret: secret, Every: pollEvery, Trust: trust, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
@@ -101,4 +104,37 @@ func (e requestEnder) EndAll(ctx context.Context, principal, why string) error {
 	by := identity.Claims{Issuer: e.issuer, Kind: identity.Client, ID: devorg.ManagementClient, ClientID: devorg.ManagementClient}
 	_, err := e.access.RevokePerson(ctx, principal, by, why)
 	return err
+}
+
+// watchOrg makes the org send events to the control plane, which serves by now. Without it the log, which is asked every second, brings them.
+func (d *devEnv) watchOrg(ctx context.Context, org *oktaDirectory) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	secret, err := feed.LoadOrCreateToken(d.state.path("keys", "hook.secret"))
+	if err != nil {
+		return fmt.Errorf("registering the event hook: %w", err)
+	}
+	want := okta.EventHook{Name: "bailiwick " + d.name(), URI: d.controlURL() + revocation.HookPath, Header: "Authorization", Types: revocation.HookTypes()}
+	have, err := org.client.EventHooks(ctx)
+	if err != nil {
+		return fmt.Errorf("registering the event hook: %w", err)
+	}
+	i := slices.IndexFunc(have, func(h okta.EventHook) bool { return h.Name == want.Name })
+	var h okta.EventHook
+	if i < 0 {
+		h, err = org.client.CreateEventHook(ctx, want, secret)
+	} else { // the port may be another, and the secret
+		want.ID = have[i].ID
+		h, err = org.client.ReplaceEventHook(ctx, want, secret)
+	}
+	if err == nil && h.Verification != "VERIFIED" {
+		_, err = org.client.VerifyEventHook(ctx, h.ID)
+	}
+	if err == nil && h.Status != "ACTIVE" {
+		_, err = org.client.ActivateEventHook(ctx, h.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("registering the event hook: %w", err)
+	}
+	return nil
 }

@@ -56,7 +56,7 @@ func describe(t *testing.T, b *strings.Builder, c *cobra.Command) {
 	if c.Short == "" || strings.HasSuffix(c.Short, ".") {
 		t.Errorf("%s: %q is not a short description", c.CommandPath(), c.Short)
 	}
-	if !c.HasSubCommands() || strings.Contains(c.Use, " ") { // one with arguments does something besides holding others
+	if !c.HasSubCommands() || strings.Contains(c.Use, " ") || c.LocalNonPersistentFlags().HasFlags() { // one with arguments or flags does something besides holding others
 		usage := strings.TrimSuffix(c.UseLine(), " [flags]")
 		fmt.Fprintf(b, "| `%s` | %s |\n", usage, c.Short)
 	}

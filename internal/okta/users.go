@@ -76,6 +76,10 @@ func (c *Client) Unsuspend(ctx context.Context, userID string) error {
 }
 
 func (c *Client) lifecycle(ctx context.Context, userID, step string) error {
-	_, err := c.do(ctx, http.MethodPost, "/api/v1/users/"+url.PathEscape(userID)+"/lifecycle/"+step, nil, nil, nil)
+	var q url.Values
+	if step == "activate" {
+		q = url.Values{"sendEmail": {"false"}} // Okta writes to the person otherwise
+	}
+	_, err := c.do(ctx, http.MethodPost, "/api/v1/users/"+url.PathEscape(userID)+"/lifecycle/"+step, q, nil, nil)
 	return err
 }

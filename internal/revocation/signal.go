@@ -73,6 +73,15 @@ var kinds = map[string]Kind{
 	"user.session.end": SignedOut, "user.session.clear": Cleared, "user.authentication.universal_logout": Cleared,
 }
 
+// HookTypes are the event types that a hook should bring, of those that Okta's hooks can carry.
+func HookTypes() []string {
+	return []string{
+		"group.user_membership.add", "group.user_membership.remove", "user.authentication.universal_logout", "user.lifecycle.activate", "user.lifecycle.create",
+		"user.lifecycle.deactivate", "user.lifecycle.delete.initiated", "user.lifecycle.reactivate", "user.lifecycle.suspend", "user.lifecycle.unsuspend",
+		"user.session.clear", "user.session.end",
+	}
+}
+
 // Signals says what a happening means: nothing for most.
 func (h *Happening) Signals(source string, now time.Time) []Signal {
 	kind, known := kinds[h.Type]
