@@ -373,6 +373,9 @@ func (p *plan) rows(ctx context.Context, query string, args []any) ([]Row, error
 			return nil, fmt.Errorf("entry %d in the index is not what its hash says; the index was altered: verify the log and reindex", r.Index)
 		}
 		if e, err := audit.ParseEntry(r.Raw); err == nil { // a malformed entry is shown by its index alone
+			if p.x.Open != nil {
+				e = p.x.Open(e)
+			}
 			r.Entry = e
 		}
 		found = append(found, r)

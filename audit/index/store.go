@@ -18,6 +18,8 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "modernc.org/sqlite"             // driver "sqlite"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
 )
 
 // FormatVersion is the integer version of the tables. History: 1 (2026-11) first. An index of another version is made again.
@@ -28,6 +30,10 @@ var ErrVersion = errors.New("index is of another version")
 
 // Index is an open index. Its methods may be called at the same time, by any number of processes.
 type Index struct {
+	// Open, set before the first query, gives the entries of rows back as the Source handed them out where those in the log hold personal data
+	// encrypted; nil: rows have them as they are in the log.
+	Open func(audit.Entry) audit.Entry
+
 	db      *sql.DB
 	dialect dialect
 	window  int64 // firstWindow, but for tests

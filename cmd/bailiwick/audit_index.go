@@ -71,6 +71,11 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 		}
 		return nil, err
 	}
+	personal, err := opener(log, journals)
+	if err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	x.Open = personal.Open
 	return x, nil
 }
 

@@ -199,12 +199,7 @@ func (x *openedIndex) query(ctx context.Context, f index.Filter) ([]index.Row, s
 	if err != nil {
 		return rows, next, err
 	}
-	rows = slices.DeleteFunc(rows, func(r index.Row) bool { return len(r.Raw) == 0 }) // removed by retention
-	o, err := opener(x.log, x.journals)
-	for i := range rows {
-		rows[i].Entry = o.Open(rows[i].Entry)
-	}
-	return rows, next, err
+	return slices.DeleteFunc(rows, func(r index.Row) bool { return len(r.Raw) == 0 }), next, nil // removed by retention
 }
 
 func records(rows []index.Row, sealed uint64) []record {

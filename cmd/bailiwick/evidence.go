@@ -24,6 +24,7 @@ type evidenceFlags struct {
 	evidence.Settings
 	out, key, rules, texts string
 	pdf                    string
+	pseudonyms             bool
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
@@ -40,7 +41,10 @@ Every figure leads to the entries behind it, and each entry to its proof. The wh
 period lies in, so that "bailiwick evidence verify" proves every entry, and makes the pack again from them, with no server and no log.
 
 The clock plays no part: the same log and flags give the same bytes. Say with --issued and --by what the cover should say. --rules is a JSON file
-with what counts as late and which duties one person must not have both of; "bailiwick evidence rules" prints the defaults.`,
+with what counts as late and which duties one person must not have both of; "bailiwick evidence rules" prints the defaults.
+
+Where the log holds personal data encrypted, the pack names people, and holds the keys of its entries so that it can be checked (docs/privacy.md):
+an erasure afterwards does not reach it. --pseudonyms leaves them out.`,
 		Example: `  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --framework soc2 -o evidence-q4
   bailiwick evidence --from 2026-10-01 --to 2026-12-31 --organization 'Acme, Inc.' --by 'E. Auditor' --issued 2027-01-04 -o evidence-q4
   bailiwick evidence verify evidence-q4
@@ -60,6 +64,7 @@ with what counts as late and which duties one person must not have both of; "bai
 	c.Flags().StringVar(&f.rules, "rules", "", "file with rules (default: those that \"bailiwick evidence rules\" prints)")
 	c.Flags().StringVar(&f.texts, "policy-texts", "", "directory of policy texts by digest (default: beside the journal)")
 	c.Flags().StringVar(&f.pdf, "pdf", "auto", "print the report to report.pdf: auto (where Chromium is installed), always or never")
+	c.Flags().BoolVar(&f.pseudonyms, "pseudonyms", false, "leave personal data that the log holds encrypted as it is: the pack then tells people apart and names none")
 	must(c.RegisterFlagCompletionFunc("framework", cobra.FixedCompletions([]string{"soc2"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("pdf", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)))
 	c.AddCommand(a.evidenceVerifyCommand(), a.evidenceProveCommand(), a.evidenceRulesCommand())
@@ -113,6 +118,17 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 			}
 		}
 		return nil, fs.ErrNotExist
+	}
+	if !f.pseudonyms {
+		personal, err := opener(log, journals)
+		if err != nil {
+			return err
+		}
+		if keys, err := personal.Discloser(); err != nil {
+			return fmt.Errorf("reading the keys of personal data: %w", err)
+		} else if keys != nil {
+			cfg.Disclose = keys.Disclose
+		}
 	}
 	began := time.Now()
 	sum, err := evidence.Make(c.Context(), cfg, f.out)

@@ -48,7 +48,7 @@ var rules = []struct {
 	{"internal/privacy", []string{"audit", "internal/durable"}, "protection stands between gates and journals and knows neither"},
 	{"internal/reconcile", []string{"audit", "policy", "attest", "internal/runs"}, "a reconciliation holds histories, as a run's view reads them, against the record"},
 	{"internal/correlate", []string{"audit", "policy", "internal/durable"}, "links between the record and the identity provider's own log, which comes through an interface"},
-	{"internal/evidence", []string{"audit", "policy"}, "evidence is made from the record alone"},
+	{"internal/evidence", []string{"audit", "policy", "internal/privacy"}, "evidence is made from the record alone, opened by keys that stand in the pack"},
 	{"internal/durable", nil, "files, and nothing of what is in them"},
 	{"internal/arch", nil, "tests only"},
 }

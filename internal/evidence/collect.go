@@ -17,6 +17,7 @@ import (
 // read is an entry as the second pass takes it.
 type read struct {
 	entry audit.Entry
+	keys  map[string][]byte // by which it was opened; nil when nothing in it was encrypted
 	err   error
 }
 
@@ -40,9 +41,14 @@ func (f *facts) collect(ctx context.Context, log *sealedLog, p *pack) error {
 		tables[name] = t
 	}
 	log.reader.used, log.reader.kept = map[tlog.Tile][]byte{}, map[tlog.Tile]bool{}
-	parse := func(_ uint64, raw []byte) read {
+	defer func() { _ = f.disclosed.close() }() // again, when something fails before
+	parse := func(index uint64, raw []byte) read {
 		e, err := audit.ParseEntry(raw)
-		return read{e, err}
+		if err != nil {
+			return read{err: err}
+		}
+		e, keys := f.opened(index, e)
+		return read{e, keys, nil}
 	}
 	for b := range bundlesOf(ctx, log, f.first, f.next, parse) {
 		if err := ctx.Err(); err != nil {
@@ -65,7 +71,7 @@ func (f *facts) collect(ctx context.Context, log *sealedLog, p *pack) error {
 				return fmt.Errorf("%w: entry %d is not the one that was sealed", ErrLog, b.first+uint64(i))
 			}
 			index := b.first + uint64(i)
-			if err := f.take(index, &b.parsed[i], tables); err != nil {
+			if err := errors.Join(f.take(index, &b.parsed[i], tables), f.discloses(p, index, &b.parsed[i])); err != nil {
 				return err
 			}
 		}
@@ -80,6 +86,9 @@ func (f *facts) collect(ctx context.Context, log *sealedLog, p *pack) error {
 		if err := tables[name].close(); err != nil {
 			return err
 		}
+	}
+	if err := f.disclosed.close(); err != nil {
+		return err
 	}
 	f.tally()
 	return nil

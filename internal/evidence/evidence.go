@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/audit"
 )
 
 // Version is the integer version of the pack's form. History: 1 (2026-11) first.
@@ -62,7 +64,10 @@ type Config struct {
 	Log         fs.FS  // the sealed log by its published layout: checkpoint, tile/entries/…, tile/0/…
 	VerifierKey string // the log's, in note form
 	// Texts returns the policy set of a digest as it was kept; an error means that it was not. Nil: none was.
-	Texts    func(digest string) ([]byte, error)
+	Texts func(digest string) ([]byte, error)
+	// Disclose opens entries whose personal data is encrypted, and gives the keys of that entry alone, which go into the pack so that it can be
+	// checked: (*privacy.Discloser).Disclose. It is called from several goroutines. Nil: the pack names pseudonyms.
+	Disclose func(audit.Entry) (audit.Entry, map[string][]byte)
 	Progress func(done, total uint64) // entries looked at, of both passes; called from Make's goroutine; may be nil
 }
 
@@ -99,11 +104,15 @@ func Make(ctx context.Context, cfg Config, dir string) (Summary, error) {
 
 // build is the whole of it: verify the log and find what lies in the period; go through that once more for the figures; write.
 func build(ctx context.Context, cfg Config, out sink) (Summary, error) {
-	return rebuild(ctx, cfg, extent{}, &pack{sink: out})
+	var opens discloser
+	if cfg.Disclose != nil {
+		opens = func(_ uint64, e audit.Entry) (audit.Entry, map[string][]byte) { return cfg.Disclose(e) }
+	}
+	return rebuild(ctx, cfg, extent{}, opens, &pack{sink: out})
 }
 
 // rebuild is build for what there is of a log.
-func rebuild(ctx context.Context, cfg Config, known extent, p *pack) (Summary, error) {
+func rebuild(ctx context.Context, cfg Config, known extent, opens discloser, p *pack) (Summary, error) {
 	from, to, err := cfg.period()
 	if err != nil {
 		return Summary{}, err
@@ -117,6 +126,7 @@ func rebuild(ctx context.Context, cfg Config, known extent, p *pack) (Summary, e
 	}
 	log.known, log.progress = known, cfg.Progress
 	f := newFacts(cfg.Settings, from, to)
+	f.disclose = opens
 	if err := f.survey(ctx, log); err != nil {
 		return Summary{}, err
 	}

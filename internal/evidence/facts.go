@@ -59,6 +59,9 @@ type facts struct {
 
 	people map[string]person // by principal, for names
 
+	disclose  discloser  // nil: entries are as they are in the log
+	disclosed *disclosed // nil until there is something to disclose
+
 	// Decisions.
 	allowed, denied uint64
 	byBucket        [][2]uint64 // allowed, denied

@@ -46,7 +46,7 @@ func (f *facts) survey(ctx context.Context, log *sealedLog) error {
 			marks = append(marks, fmt.Appendf(nil, `"%s":"%s"`, field, name))
 		}
 	}
-	look := func(_ uint64, raw []byte) glimpse {
+	look := func(index uint64, raw []byte) glimpse {
 		g, err := glance(raw)
 		if err == nil && f.within(g.time) {
 			wanted := g.kind != audit.KindDecision
@@ -56,6 +56,7 @@ func (f *facts) survey(ctx context.Context, log *sealedLog) error {
 			if wanted {
 				var e audit.Entry
 				if e, err = audit.ParseEntry(raw); err == nil {
+					e, _ = f.opened(index, e)
 					g.entry = &e
 				}
 			}

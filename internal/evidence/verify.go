@@ -86,15 +86,19 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verdict, error) {
 	if err != nil {
 		return v, err
 	}
+	opens, err := readDisclosed(cfg.Pack)
+	if err != nil {
+		return v, fmt.Errorf("reading the pack: %w", err)
+	}
 	texts := func(digest string) ([]byte, error) { return readText(cfg.Pack, digest) }
 	again := Config{Settings: m.Settings, Log: inside, VerifierKey: cfg.VerifierKey, Texts: texts, Progress: cfg.Progress}
-	if err := v.remake(ctx, again, extent{true, m.Log.First, m.Log.Next}, CodeLogUnproven, CodeDiffers, wrong); err != nil {
+	if err := v.remake(ctx, again, opens, extent{true, m.Log.First, m.Log.Next}, CodeLogUnproven, CodeDiffers, wrong); err != nil {
 		return v, err
 	}
 	if cfg.Log != nil {
 		v.FromLog = true
 		again.Log = atCheckpoint{cfg.Log, inside}
-		if err := v.remake(ctx, again, extent{}, CodeNotOfLog, CodeLogDiffers, wrong); err != nil {
+		if err := v.remake(ctx, again, opens, extent{}, CodeNotOfLog, CodeLogDiffers, wrong); err != nil {
 			return v, err
 		}
 	}
@@ -174,9 +178,9 @@ func (v *Verdict) files(ctx context.Context, pack fs.FS, wrong func(code, path, 
 }
 
 // remake makes the pack again and compares. It runs whatever the files were found to be: their problems then have a cause.
-func (v *Verdict) remake(ctx context.Context, cfg Config, known extent, unproven, differs string, wrong func(code, path, format string, args ...any)) error {
+func (v *Verdict) remake(ctx context.Context, cfg Config, opens discloser, known extent, unproven, differs string, wrong func(code, path, format string, args ...any)) error {
 	p := &pack{sink: nowhere{}}
-	sum, err := rebuild(ctx, cfg, known, p)
+	sum, err := rebuild(ctx, cfg, known, opens, p)
 	if ctxErr := ctx.Err(); ctxErr != nil {
 		return ctxErr
 	}

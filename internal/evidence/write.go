@@ -11,6 +11,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/internal/privacy"
 )
 
 // maxCited bounds how many entries get a page of their own and a proof bundle. Every other one is proven by the pack's part of the log.
@@ -106,6 +107,7 @@ func (f *facts) writeCited(log *sealedLog, p *pack) error {
 		if err != nil {
 			return fmt.Errorf("reading entry %d: %w", i, err)
 		}
+		e, _ = f.opened(i, e)
 		rows = append(rows, newCitedRow(i, raw, &e, tlog.RecordHash(raw)))
 	}
 	page, err := renderCited(f.settings, rows)
@@ -205,6 +207,10 @@ func keepTiles(log *sealedLog, p *pack) error {
 }
 
 func readme(s Settings, log *sealedLog, f *facts) []byte {
+	disclosed := ""
+	if f.disclosed != nil {
+		disclosed = "\n" + disclosedName + " the keys by which personal data in these entries was opened, and no others; where one is missing, the report says " + privacy.Erased
+	}
 	return fmt.Appendf(nil, `Evidence pack, %s to %s (UTC)
 
 index.html      the report
@@ -213,7 +219,7 @@ entries/*.csv   every entry behind every figure; "index" is the entry's place in
 proofs/*.json   a proof of each cited entry:   bailiwick audit verify-bundle proofs/NUMBER.json --key KEY
 policy/         the policy sets that decided, by digest
 log/            the part of the log that holds the period, in the form of https://c2sp.org/tlog-tiles: entries %d to %d of %d
-manifest.json   the SHA-256 of each file, and what the pack was made from
+manifest.json   the SHA-256 of each file, and what the pack was made from%s
 
 Check all of it, with no server and no network:
 
@@ -225,5 +231,5 @@ KEY is the log's verifier key. Get it from whoever runs the log, not from this f
 
 The check proves every entry in the pack against the signed root %s, makes the whole pack again from
 them, and compares it byte for byte. With --log DIR it does so from the log itself, which also shows that no entry of the period was left out.
-`, s.From, s.To, f.first, f.next-1, f.size, log.verifierKey, log.root())
+`, s.From, s.To, f.first, f.next-1, f.size, disclosed, log.verifierKey, log.root())
 }

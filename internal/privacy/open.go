@@ -61,21 +61,38 @@ func (o *Opener) key(pseudonym string) (*record, error) {
 
 // Open returns the entry as it was before it was protected. What was erased reads Erased.
 func (o *Opener) Open(e audit.Entry) audit.Entry {
-	if o == nil || len(e.Detail) == 0 {
+	if o == nil {
 		return e
 	}
+	return open(e, func(part, pseudonym string) ([]byte, error) {
+		r, err := o.key(pseudonym)
+		if err != nil {
+			return nil, err
+		}
+		return entryKey(r.Key, e.ID, part), nil
+	})
+}
+
+// sealedParts lists the parts of an entry that are encrypted.
+func sealedParts(e audit.Entry) []string {
 	var parts []string
 	for k := range e.Detail {
 		if ours(k) {
 			parts = append(parts, strings.TrimPrefix(strings.TrimPrefix(k, detailSealed), "."))
 		}
 	}
+	return parts
+}
+
+// open decrypts what is encrypted in an entry, each part by the key that keyOf finds for it.
+func open(e audit.Entry, keyOf func(part, pseudonym string) ([]byte, error)) audit.Entry {
+	parts := sealedParts(e)
 	if len(parts) == 0 {
 		return e
 	}
 	e.Detail = maps.Clone(e.Detail)
 	for _, part := range parts {
-		f, missing := o.unseal(e.ID, part, e.Detail[detailKey(part)])
+		f, missing := unseal(e.ID, part, e.Detail[detailKey(part)], keyOf)
 		delete(e.Detail, detailKey(part))
 		restore(&e, part, f, missing)
 	}
@@ -86,21 +103,21 @@ func (o *Opener) Open(e audit.Entry) audit.Entry {
 }
 
 // unseal decrypts a part; missing is what to show where that can't be done.
-func (o *Opener) unseal(id, part, value string) (f fields, missing string) {
+func unseal(id, part, value string, keyOf func(part, pseudonym string) ([]byte, error)) (f fields, missing string) {
 	v, rest, _ := strings.Cut(value, ".")
 	pseudonym, data, ok := strings.Cut(rest, ".")
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(data)
 	if v != "v1" || !ok || err != nil {
 		return fields{}, Unreadable
 	}
-	key, err := o.key(pseudonym)
+	key, err := keyOf(part, pseudonym)
 	if errors.Is(err, ErrNoKey) {
 		return fields{}, Erased
 	}
 	if err != nil {
 		return fields{}, Unreadable
 	}
-	aead, aad, err := sealer(key.Key, id, part, pseudonym)
+	aead, aad, err := sealer(key, id, part, pseudonym)
 	if err != nil || len(sealed) < aead.NonceSize() {
 		return fields{}, Unreadable
 	}

@@ -155,7 +155,7 @@ func (p *protection) seal(part, subject, login string, f fields) (pseudonym stri
 		return "", fmt.Errorf("protecting fields: %w", err)
 	}
 	plain = append(plain, bytes.Repeat([]byte(" "), (64-len(plain)%64)%64)...)
-	aead, aad, err := sealer(key.Key, p.in.ID, part, key.Pseudonym)
+	aead, aad, err := sealer(entryKey(key.Key, p.in.ID, part), p.in.ID, part, key.Pseudonym)
 	if err != nil {
 		return "", err
 	}
@@ -180,8 +180,13 @@ func detailKey(part string) string {
 	return detailSealed + "." + part
 }
 
+// entryKey is the key of one part of one entry, from which neither the person's key nor any other entry's follows.
+func entryKey(person []byte, id, part string) []byte {
+	return derive(person, "entry", id+"\x00"+part)
+}
+
 func sealer(key []byte, id, part, pseudonym string) (cipher.AEAD, []byte, error) {
-	block, err := aes.NewCipher(derive(key, "entry", id+"\x00"+part))
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a cipher: %w", err)
 	}

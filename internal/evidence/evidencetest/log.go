@@ -25,6 +25,7 @@ const tileHeight = 8
 type Log struct {
 	Dir         string
 	VerifierKey string
+	Protect     func(audit.Entry) (audit.Entry, error) // encrypts personal data in what is added; nil: it is in the clear
 	signer      note.Signer
 	hashes      []tlog.Hash // tlog's stored hashes
 	n           int64
@@ -52,6 +53,14 @@ func NewWithKey(dir, skey, vkey string) (*Log, error) {
 
 // Add appends an entry. The first error is kept, and returned by Seal.
 func (l *Log) Add(e audit.Entry) uint64 {
+	if l.Protect != nil {
+		protected, err := l.Protect(e)
+		if err != nil {
+			l.fail(err)
+			return 0
+		}
+		e = protected
+	}
 	raw, err := e.Marshal()
 	if err != nil {
 		l.fail(err)
