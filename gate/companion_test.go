@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ func TestIDTokenBesideTheAccessToken(t *testing.T) {
 		}
 		return k.issuer.Token(claims)
 	}
-	call := func(tokens ...string) (audit.Entry, string) {
+	ownFactor := maps.Clone(access)
+	ownFactor["amr"] = []string{"hwk", "mfa"}
+	callAs := func(access map[string]any, tokens ...string) (audit.Entry, string) {
 		t.Helper()
 		c := k.call("TerminateWorkflowExecution", &workflowservice.TerminateWorkflowExecutionRequest{Namespace: "payments", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "order-7"}}, k.issuer.Token(access))
 		c.Reason, c.IDToken = []string{"it loops"}, tokens
@@ -40,6 +43,7 @@ func TestIDTokenBesideTheAccessToken(t *testing.T) {
 		}
 		return k.log.last(t), d.Code
 	}
+	call := func(tokens ...string) (audit.Entry, string) { return callAs(access, tokens...) }
 	for what, c := range map[string]struct {
 		tokens []string
 		code   string
@@ -60,6 +64,13 @@ func TestIDTokenBesideTheAccessToken(t *testing.T) {
 		e, code := call(c.tokens...)
 		if code != c.code || !slices.Equal(e.Actor.AMR, c.amr) || string(e.Decision.Code) != code {
 			t.Errorf("%s: %s, recorded %+v", what, code, e)
+		}
+	}
+
+	// Where the access token says it itself (RFC 9068), that counts, and an ID token of the same login takes nothing from it.
+	for _, tokens := range [][]string{nil, {id(map[string]any{"amr": []string{"pwd"}})}} {
+		if e, code := callAs(ownFactor, tokens...); code != "allowed" || !slices.Equal(e.Actor.AMR, []string{"hwk", "mfa"}) {
+			t.Errorf("the access token's own amr beside %q: %s, recorded %q", tokens, code, e.Actor.AMR)
 		}
 	}
 }

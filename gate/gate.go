@@ -152,7 +152,8 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 	if err != nil {
 		return refuse(denyToken(a.id, err))
 	}
-	entry.Actor.AMR = with.AMR
+	who = who.With(with)
+	entry.Actor.AMR = who.AMR()
 
 	// Parse once: what the caller says, and what the request would do.
 	if a.reason, a.grant, err = c.statedReason(); err != nil {
@@ -184,7 +185,7 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 		Principal: a.person.claims,
 		Context:   policy.Context{Now: now, SourceIP: c.Source, Reason: a.reason},
 	}
-	req.Context.AMR = with.AMR
+	req.Context.AMR = who.AMR()
 	var undigested error // tells only a caller whom policy would let through
 	if action.Mutating && action.Access != policy.Work {
 		a.digest, undigested = c.digest()

@@ -66,7 +66,7 @@ func (g *Gate) live(a *Admission, id string, now time.Time) *standing.Grant {
 //
 // The decision on the call as a whole is a.decision, or under grants that of a.holds.
 func (g *Gate) judge(ctx context.Context, a *Admission, req *policy.Request, k *ask) (policy.Decision, error) {
-	req.Context.Granted, req.Context.Grant, req.Context.BreakGlass = false, "", false
+	req.Context.Granted, req.Context.Grant, req.Context.BreakGlass, req.Brief = false, "", false, false
 	if g.cfg.Standing == nil {
 		return g.decide(ctx, a, req, k)
 	}
@@ -77,6 +77,7 @@ func (g *Gate) judge(ctx context.Context, a *Admission, req *policy.Request, k *
 		}
 		return d, err
 	}
+	req.Brief = a.named == nil && len(g.cfg.Standing.Grants(a.person.party.Principal, a.at)) > 0 // a denial may not be the last word
 	d, err := g.decide(ctx, a, req, k)
 	if err != nil {
 		return d, err
@@ -87,7 +88,7 @@ func (g *Gate) judge(ctx context.Context, a *Admission, req *policy.Request, k *
 		}
 		return d, nil
 	}
-	if a.named != nil {
+	if !req.Brief {
 		return d, nil
 	}
 	return g.judgeUnder(ctx, a, req, k, d)
@@ -100,6 +101,7 @@ func (g *Gate) judgeUnder(ctx context.Context, a *Admission, req *policy.Request
 		tries = g.candidates(a, k)
 	}
 	var allowed []hold
+	var against *standing.Grant // under which denied was decided
 	for _, t := range tries {
 		if !g.covers(ctx, a, k, t.grant) {
 			continue
@@ -111,14 +113,30 @@ func (g *Gate) judgeUnder(ctx context.Context, a *Admission, req *policy.Request
 		if d.Allow {
 			allowed = append(allowed, hold{t.grant, merge(t.decision, d)})
 		} else if len(allowed) == 0 {
-			denied = d // what policy says against the grant tells more than that a role is missing
+			denied, against = d, t.grant // what policy says against the grant tells more than that a role is missing
 		}
 	}
 	if len(allowed) == 0 {
-		return denied, nil
+		return g.told(ctx, a, req, k, denied, against)
 	}
 	a.holds = allowed
 	return allowed[0].decision, nil
+}
+
+// told is a denial with what would help, which was not asked for as long as a grant could make it needless.
+func (g *Gate) told(ctx context.Context, a *Admission, req *policy.Request, k *ask, denied policy.Decision, under *standing.Grant) (policy.Decision, error) {
+	req.Brief = false
+	decide := g.decide
+	if under != nil {
+		decide = func(ctx context.Context, a *Admission, req *policy.Request, k *ask) (policy.Decision, error) {
+			return g.decideUnder(ctx, a, req, k, under)
+		}
+	}
+	d, err := decide(ctx, a, req, k)
+	if err != nil || !d.Allow {
+		return d, err
+	}
+	return denied, nil // the policies changed meanwhile: what was decided stands
 }
 
 // hold1 goes on under one grant.

@@ -16,7 +16,7 @@ type Question struct {
 	Who      identity.Identity // from Authenticate
 	Action   string            // of policy's table
 	Resource policy.Resource
-	Context  policy.Context // Now and SourceIP are the gate's to fill
+	Context  policy.Context // Now, SourceIP and AMR are the gate's to fill
 	Source   netip.Addr
 	Digest   string            // SHA-256 (hex) of what is asked for; empty if there is nothing to bind
 	Detail   map[string]string // facts for the entry
@@ -29,8 +29,8 @@ type Judgement struct {
 }
 
 // Authenticate verifies a caller who sends something that is no Temporal call. A refusal is a *Denial and is on record; a success is recorded
-// with what is decided next. what names the thing asked for, in the record.
-func (g *Gate) Authenticate(ctx context.Context, authorization []string, source netip.Addr, what string) (identity.Identity, error) {
+// with what is decided next. idToken is an ID token beside the access token, as for Call; what names the thing asked for, in the record.
+func (g *Gate) Authenticate(ctx context.Context, authorization, idToken []string, source netip.Addr, what string) (identity.Identity, error) {
 	token, err := identity.FromAuthorization(authorization)
 	var who identity.Identity
 	if err == nil {
@@ -49,7 +49,11 @@ func (g *Gate) Authenticate(ctx context.Context, authorization []string, source 
 	if _, denial := g.stand(id, g.people.of(who.Claims()), now, &entry); denial != nil {
 		return identity.Identity{}, g.refuse(ctx, &entry, denial)
 	}
-	return who, nil
+	with, err := g.companion(ctx, who, idToken)
+	if err != nil {
+		return identity.Identity{}, g.refuse(ctx, &entry, denyToken(id, err))
+	}
+	return who.With(with), nil
 }
 
 // Judge decides a question and records the decision: durably when the act changes anything. A denial is in the Judgement; an error is a
@@ -73,7 +77,7 @@ func (g *Gate) Judge(ctx context.Context, q Question) (Judgement, error) {
 		return Judgement{}, g.refuse(ctx, &stood, denial)
 	}
 	q.Detail = stood.Detail
-	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest = now, q.Source, q.Digest
+	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest, q.Context.AMR = now, q.Source, q.Digest, q.Who.AMR()
 	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
 	if asked := q.Context.Detail(); asked != nil { // what policy saw of a request for access, so that the decision can be replayed
 		maps.Copy(asked, q.Detail)

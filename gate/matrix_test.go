@@ -16,6 +16,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
 var update = flag.Bool("update", false, "write testdata/matrix.golden anew; then read it by eye")
@@ -41,11 +42,16 @@ clients:
 // TestMatrix asks for each method of the API in the namespace payments as each kind of caller, under the starter policies. The golden file is
 // meant to be read: whoever changes it looks at each line that changed.
 func TestMatrix(t *testing.T) {
-	k := newKitWith(t, "", gate.Config{Runs: &resolver{runs: map[string]gate.Execution{
+	s := newStandingKit(t, "", &resolver{runs: map[string]gate.Execution{
 		"some-workflow-id/some-run-id": {RunID: "some-run-id", Type: "some-name", TaskQueue: "some-name", Running: true},
 	}, started: map[string]*historypb.WorkflowExecutionStartedEventAttributes{
 		"some-workflow-id/some-run-id": {TaskQueue: &taskqueuepb.TaskQueue{Name: "some-name"}, WorkflowType: &commonpb.WorkflowType{Name: "some-name"}},
-	}, queues: map[string]string{"some-workflow-id/some-activity-id": "some-name"}}})
+	}, queues: map[string]string{"some-workflow-id/some-activity-id": "some-name"}})
+	k := s.kit
+	s.grant(t, "g-1", func(g *standing.Grant) { g.Namespace = "payments" })
+	s.grant(t, "g-2", func(g *standing.Grant) {
+		g.Principal, g.Namespace, g.Role = s.principal("gus@acme.example"), "payments", "admin"
+	})
 	if err := os.WriteFile(filepath.Join(k.policies, policy.RolesFile), []byte(matrixRoles), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -62,16 +68,20 @@ func TestMatrix(t *testing.T) {
 		{"writer", k.issuer.User("alice@acme.example", "temporal:payments:write")},
 		{"worker", k.issuer.Client("0oaqueueworker000001")},
 		{"misplaced", k.issuer.Client("0oaotherworker000001")},
+		{"approver", k.issuer.User("paul@acme.example", "temporal:payments:approver")},
 		{"admin", k.issuer.User("carol@acme.example", "temporal:payments:admin")},
 		{"operator", k.issuer.User("olga@acme.example", "temporal-operators")},
 		{"agent-for", agentFor("carol@acme.example", "temporal:payments:admin")},
 		{"agent", k.issuer.Client("0oareleaseagent00001")},
+		{"granted-w", s.erin()},
+		{"granted-a", k.issuer.User("gus@acme.example")},
 	}
 	short := map[string]string{"allowed": "yes", "no_permission": ".", "forbidden": "FORBID", "token_missing": "token", "unresolved": "unres"}
 	var out bytes.Buffer
 	out.WriteString(`# Who may call what in the namespace "payments", under the starter policies. yes: allowed; .: nothing permits it; FORBID: a policy forbids it;
 # token: no token; anything else is the reason code. stranger: admin of another namespace; worker: confined to the task queue of the requests;
 # misplaced: confined to another one; operator: admin of "*"; agent-for: an AI agent acting for the admin; agent: the AI agent alone, with write.
+# approver: may decide about access there, and nothing else; granted-w, granted-a: no role, and a grant of write or of admin in that namespace.
 `)
 	line := func(name string, cells []string) {
 		fmt.Fprintf(&out, "%-46s", name)
@@ -112,6 +122,45 @@ func TestMatrix(t *testing.T) {
 			cells = append(cells, code)
 		}
 		line(m.name, cells)
+	}
+	// Acts that are no method: inside a worker's answer, over HTTP, and about access, asked of the gate like any other question.
+	out.WriteString("\n# acts that are no method; access is that of somebody else\n")
+	line("act", head)
+	methods := map[string]bool{}
+	for _, m := range apiMethods(t) {
+		methods[m.name] = true
+	}
+	for _, action := range policy.Actions() {
+		if methods[action.Name] {
+			continue
+		}
+		var cells []string
+		for _, c := range callers {
+			var authorization []string
+			if c.token != "" {
+				authorization = []string{"Bearer " + c.token}
+			}
+			who, err := k.Authenticate(t.Context(), authorization, nil, officeAddr, action.Name)
+			if err != nil {
+				cells = append(cells, short[denial(t, err).Code])
+				continue
+			}
+			q := gate.Question{Who: who, Action: action.Name, Resource: policy.Resource{Namespace: "payments", WorkflowID: "some-workflow-id", WorkflowType: "some-name", TaskQueue: "some-name"}}
+			q.Context.Reason = "the matrix"
+			if action.Access == policy.Delegate {
+				q.Context.Role, q.Context.Minutes, q.Context.Requester = "write", 60, s.principal("somebody@acme.example")
+			}
+			j, err := k.Judge(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code := string(j.Decision.Code)
+			if s, ok := short[code]; ok {
+				code = s
+			}
+			cells = append(cells, code)
+		}
+		line(action.Name, cells)
 	}
 	golden := filepath.Join("testdata", "matrix.golden")
 	if *update {

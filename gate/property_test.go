@@ -15,6 +15,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/policy"
+	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
 // random fills a message with anything: every field with some chance, text from a small set so that names meet the policies' names.
@@ -201,10 +202,23 @@ func TestRandomRequestsNeverPanicAndNeverWiden(t *testing.T) {
 	}
 }
 
-// TestAddedForbidsNeverWiden adds random forbids one after another: what was refused stays refused.
+// TestAddedForbidsNeverWiden adds random forbids one after another: what was refused stays refused, also to those who hold grants.
 func TestAddedForbidsNeverWiden(t *testing.T) {
-	k := newKitWith(t, "", gate.Config{Runs: fleet()})
+	s := newStandingKit(t, "", fleet())
+	k := s.kit
 	callers := k.callers()
+	inDeploy := func(who, role string, edit func(*standing.Grant)) func(*standing.Grant) {
+		callers["holder of "+role+" "+who] = s.issuer.User(who)
+		return func(g *standing.Grant) {
+			g.Principal, g.Namespace, g.Role = s.principal(who), "deploy", role
+			if edit != nil {
+				edit(g)
+			}
+		}
+	}
+	s.grant(t, "g-write", inDeploy("grace@acme.example", "write", nil))
+	s.grant(t, "g-broken-glass", inDeploy("gus@acme.example", "admin", func(g *standing.Grant) { g.BreakGlass = true }))
+	s.grant(t, "g-one-type", inDeploy("gina@acme.example", "write", func(g *standing.Grant) { g.WorkflowType = "harmless" }))
 	r := rand.New(rand.NewPCG(7, 11))
 	methods := apiMethods(t)
 	type question struct {
@@ -221,7 +235,8 @@ func TestAddedForbidsNeverWiden(t *testing.T) {
 		}
 	}
 	scopes := []string{`principal`, `principal is User`, `principal is Client`, `principal in Group::"temporal:deploy:write"`}
-	conditions := []string{``, ` when { context has reason }`, ` unless { context has reason }`, ` when { context.agent }`, ` when { context has signal && context.signal == "approve" }`}
+	conditions := []string{``, ` when { context has reason }`, ` unless { context has reason }`, ` when { context.agent }`, ` when { context has signal && context.signal == "approve" }`,
+		` when { context.granted }`, ` unless { context.granted }`, ` when { context.break_glass }`, ` unless { context has grant && context.grant == "g-write" }`}
 	onWorkflows := []string{` when { resource has type && resource.type == "deploy" }`, ` unless { resource has type && resource.type == "harmless" }`, ` when { resource has task_queue && resource.task_queue == "q" }`}
 	allowed := func(q question) bool {
 		_, err := k.Admit(t.Context(), gate.Call{Method: q.method.full, Request: q.req, Authorization: []string{"Bearer " + callers[q.who]}})
@@ -232,7 +247,7 @@ func TestAddedForbidsNeverWiden(t *testing.T) {
 		before[i] = allowed(q)
 	}
 	var policies strings.Builder
-	for n := range 12 {
+	for n := range 14 {
 		action := `action`
 		resource, condition := `resource`, conditions[r.IntN(len(conditions))]
 		switch r.IntN(4) {

@@ -124,11 +124,22 @@ func (g *Gate) decide(ctx context.Context, a *Admission, req *policy.Request, k 
 		return d, nil
 	}
 
+	starts := k.resource
 	err := g.find(ctx, a, k)
 	switch {
 	case err == nil:
 		req.Resource = k.resource
-		return g.cfg.Policy.Decide(*req), nil
+		d := g.cfg.Policy.Decide(*req)
+		if !d.Allow || k.run != currentRun || starts.WorkflowType == "" || k.action == "TerminateWorkflowExecution" {
+			return d, nil
+		}
+		// The run under way may end before Temporal gets the call, which then signals or updates the one that it starts.
+		then := g.cfg.Policy.Decide(covered(a, req, starts))
+		if !then.Allow {
+			k.resource = starts
+			return then, nil
+		}
+		return merge(d, then), nil
 	case errors.Is(err, ErrNoRun) && k.run == namedRun && g.mayRead(a, req):
 		return d, &Denial{
 			Code: CodeNotFound, Message: fmt.Sprintf("there is no workflow %q in namespace %q", clip(k.resource.WorkflowID, 64), clip(k.resource.Namespace, 64)),
@@ -166,11 +177,18 @@ func (g *Gate) find(ctx context.Context, a *Admission, k *ask) error {
 // mayRead reports whether the caller may know what there is in the namespace at all.
 func (g *Gate) mayRead(a *Admission, req *policy.Request) bool {
 	look := *req
-	look.Action, look.Resource = "DescribeNamespace", policy.Resource{Namespace: req.Resource.Namespace}
-	if action, _ := policy.LookupAction(look.Action); a.trying != nil && !a.trying.Covers(action, &look.Resource) {
-		look.Context.Granted, look.Context.Grant, look.Context.BreakGlass = false, "", false
+	look.Action, look.Brief = "DescribeNamespace", true
+	return g.cfg.Policy.Decide(covered(a, &look, policy.Resource{Namespace: req.Resource.Namespace})).Allow
+}
+
+// covered is the request about another resource: under the grant that is tried only if that covers it too.
+func covered(a *Admission, req *policy.Request, resource policy.Resource) policy.Request {
+	other := *req
+	other.Resource = resource
+	if action, _ := policy.LookupAction(other.Action); a.trying != nil && !a.trying.Covers(action, &resource) {
+		other.Context.Granted, other.Context.Grant, other.Context.BreakGlass = false, "", false
 	}
-	return g.cfg.Policy.Decide(look).Allow
+	return other
 }
 
 // pinRuns writes the runs that were decided on into the request, so that Temporal acts on no other.

@@ -276,6 +276,10 @@ func TestDeclaredTypesDoNotHideRunningOnes(t *testing.T) {
 			}}},
 		}}
 	}
+	startOf := func(req *workflowservice.ExecuteMultiOperationRequest, typ string) any {
+		req.Operations[0].GetStartWorkflow().WorkflowType.Name = typ
+		return req
+	}
 	instead := func(req any, typ string) any { // of the run under way, one of this type
 		const policy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
 		switch r := req.(type) {
@@ -301,11 +305,13 @@ func TestDeclaredTypesDoNotHideRunningOnes(t *testing.T) {
 	}{
 		{"signal to a running deploy", "SignalWithStartWorkflowExecution", sws("ship-1", "harmless"), "forbidden"},
 		{"signal to a new deploy", "SignalWithStartWorkflowExecution", sws("new", "deploy"), "forbidden"},
-		{"signal to a running other", "SignalWithStartWorkflowExecution", sws("tea-1", "deploy"), ""},
+		{"signal to a running other, or to a new deploy if that ends meanwhile", "SignalWithStartWorkflowExecution", sws("tea-1", "deploy"), "forbidden"},
+		{"signal to a running other, or to a new one", "SignalWithStartWorkflowExecution", sws("tea-1", "harmless"), ""},
 		{"signal where a deploy has ended", "SignalWithStartWorkflowExecution", sws("done-1", "harmless"), ""},
 		{"signal to a new other", "SignalWithStartWorkflowExecution", sws("new", "harmless"), ""},
 		{"update of a running deploy", "ExecuteMultiOperation", uws("ship-1"), "forbidden"},
 		{"update of a running other", "ExecuteMultiOperation", uws("tea-1"), ""},
+		{"update of a running other, or of a new deploy if that ends meanwhile", "ExecuteMultiOperation", startOf(uws("tea-1"), "deploy"), "forbidden"},
 		{"update of a new other", "ExecuteMultiOperation", uws("new"), ""},
 		{"signal to a deploy in place of a running other", "SignalWithStartWorkflowExecution", instead(sws("tea-1", "deploy"), ""), "forbidden"},
 		{"signal to an other in place of a running other", "SignalWithStartWorkflowExecution", instead(sws("tea-1", "harmless"), ""), ""},

@@ -123,8 +123,9 @@ func TestGrantOpensWhatItCoversForAsLongAsItLasts(t *testing.T) {
 		"the cluster":       {Method: "/temporal.api.operatorservice.v1.OperatorService/ListNexusEndpoints", Authorization: []string{"Bearer " + s.erin()}},
 		"administering":     s.call("UpdateNamespace", &workflowservice.UpdateNamespaceRequest{Namespace: "orders"}, s.erin()),
 	} {
-		if _, err := s.Admit(t.Context(), call); denial(t, err).Code != string(policy.CodeNoPermission) {
-			t.Errorf("%s: %v", name, err)
+		_, err := s.Admit(t.Context(), call)
+		if d := denial(t, err); d.Code != string(policy.CodeNoPermission) || d.Missing == "" || d.Hint == "" { // who holds a grant is told like anybody else
+			t.Errorf("%s: %v, missing %q, hint %q", name, err, d.Missing, d.Hint)
 		}
 	}
 	// To the nanosecond, on the gate's clock, however wrong that is.
@@ -467,7 +468,7 @@ func TestRevokedCallersAreRefused(t *testing.T) {
 	}
 	// A grant is no way around.
 	s.grant(t, "g-1", nil)
-	who, err := s.Authenticate(t.Context(), call.Authorization, call.Source, "Access.View")
+	who, err := s.Authenticate(t.Context(), call.Authorization, nil, call.Source, "Access.View")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -476,7 +477,7 @@ func TestRevokedCallersAreRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// Nor is what is no Temporal call.
-	if _, err := s.Authenticate(t.Context(), call.Authorization, call.Source, "Access.View"); denial(t, err).Code != gate.CodeRevoked {
+	if _, err := s.Authenticate(t.Context(), call.Authorization, nil, call.Source, "Access.View"); denial(t, err).Code != gate.CodeRevoked {
 		t.Errorf("got %v", err)
 	}
 	if _, err := s.Judge(t.Context(), gate.Question{Who: who, Action: "Access.View", Resource: policy.Resource{Namespace: "deploy"}}); denial(t, err).Code != gate.CodeRevoked {

@@ -29,7 +29,7 @@ func TestMustBeAccepted(t *testing.T) {
 	if c := r.accepts(r.user("exp", json.RawMessage(fmt.Sprint(epoch.Unix()+60, ".25")))); !c.Expires.Equal(epoch.Add(60*time.Second + 250*time.Millisecond)) {
 		t.Errorf("fractional exp read as %v", c.Expires)
 	}
-	r.accepts(r.user("unknown", object{"deep": []any{1, "x", nil, object{"y": true}}}, "EMAIL", "x", "https://acme/roles", []string{"a"}, "amr", []string{"pwd"}))
+	r.accepts(r.user("unknown", object{"deep": []any{1, "x", nil, object{"y": true}}}, "EMAIL", "x", "https://acme/roles", []string{"a"}))
 	r.accepts(sign(with(rs256, "x5t", "abc", "custom", 1), r.userClaims(epoch), rsaKeys[0]()))
 	if c := r.accepts(r.client("scp", nil, "scope", "temporal.worker openid")); !slices.Equal(c.Scopes, []string{"temporal.worker", "openid"}) {
 		t.Errorf("scope string read as %q", c.Scopes)
@@ -39,6 +39,13 @@ func TestMustBeAccepted(t *testing.T) {
 	if c := r.accepts(r.user("acr", "urn:okta:loa:2fa:any")); c.ACR != "urn:okta:loa:2fa:any" {
 		t.Errorf("acr %q", c.ACR)
 	}
+	if c := r.accepts(r.user("amr", []string{"pwd", "mfa"})); !slices.Equal(c.AMR, []string{"pwd", "mfa"}) { // RFC 9068
+		t.Errorf("amr %q", c.AMR)
+	}
+	for _, bad := range []any{"mfa", []any{1}, []string{""}, strings.Split(strings.Repeat("a ", maxAMR+1), " ")[:maxAMR+1]} {
+		r.refuses(CodeTokenMalformed, fmt.Sprintf("amr %v", bad), r.user("amr", bad))
+	}
+	r.refuses(CodeTokenMalformed, "case variant of amr", r.user("AMR", []string{"mfa"}))
 	if c := r.accepts(r.user("sid", "idx1")); c.SessionID != "idx1" {
 		t.Errorf("session id %q", c.SessionID)
 	}

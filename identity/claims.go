@@ -33,7 +33,7 @@ type payload struct {
 // knownClaim reports whether the profile gives a claim name a meaning.
 func knownClaim(name string) bool {
 	switch name {
-	case "iss", "aud", "sub", "uid", "cid", "client_id", "jti", "exp", "iat", "nbf", "auth_time", "acr", "scp", "scope",
+	case "iss", "aud", "sub", "uid", "cid", "client_id", "jti", "exp", "iat", "nbf", "auth_time", "acr", "amr", "scp", "scope",
 		"act", "cnf", "sid", "sub_profile", "principal_type", "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
 		return true
 	}
@@ -80,6 +80,8 @@ func (is *Issuer) readPayload(members []member) (*payload, *Error) {
 			c.TokenID, err = name(m)
 		case "acr":
 			c.ACR, err = name(m)
+		case "amr":
+			c.AMR, err = names(m, maxAMR)
 		case "sid":
 			c.SessionID, err = name(m)
 		case "sub_profile", "principal_type":

@@ -15,7 +15,7 @@ type Companion struct {
 	AuthTime time.Time // when; zero when the token does not say
 }
 
-// maxAMR bounds the methods in an ID token.
+// maxAMR bounds the methods in a token.
 const maxAMR = 32
 
 // idToken is an ID token (OpenID Connect Core section 2) that has been verified once.
@@ -187,7 +187,7 @@ func readID(members []member) (*idToken, *Error) {
 		default:
 			switch f := folded(m.name); f {
 			case m.name:
-			case "amr", "azp":
+			case "azp":
 				err = malformed("claim " + quoted(m.name) + " is a case variant of a known one")
 			default:
 				if knownClaim(f) {

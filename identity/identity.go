@@ -35,6 +35,7 @@ type Claims struct {
 	Groups   []string  `json:"groups,omitempty"`
 	AuthTime time.Time `json:"auth_time,omitzero"` // when the user last proved who they are; zero when the token does not say
 	ACR      string    `json:"acr,omitempty"`
+	AMR      []string  `json:"amr,omitempty"`    // how the user authenticated (RFC 8176), where the access token says (RFC 9068 section 2.2.1); Okta's don't
 	Actors   []Actor   `json:"actors,omitempty"` // outermost (current) actor first; nested ones are for audit only
 	TokenID  string    `json:"jti"`
 	// SessionID is the issuer's session (claim "sid", OpenID Connect Front-Channel Logout section 3), where a token carries it; Okta's access
@@ -49,10 +50,27 @@ type Claims struct {
 func (c *Claims) Principal() string { return string(c.Kind) + ":" + c.Issuer + "|" + c.ID }
 
 // Identity is a verified token. Only a Verifier makes one; the zero value is nobody and is refused everywhere.
-type Identity struct{ claims *Claims }
+type Identity struct {
+	claims *Claims
+	amr    []string // of the ID token that came beside it
+}
 
 // Claims returns what the token said, or nil for the zero Identity.
 func (id Identity) Claims() *Claims { return id.claims }
+
+// With adds what a verified ID token says of the same login.
+func (id Identity) With(c Companion) Identity {
+	id.amr = c.AMR
+	return id
+}
+
+// AMR is how the person authenticated (RFC 8176): as the access token says, else as an ID token beside it said. Shared: must not be changed.
+func (id Identity) AMR() []string {
+	if id.claims != nil && len(id.claims.AMR) > 0 {
+		return id.claims.AMR
+	}
+	return id.amr
+}
 
 // Valid reports whether the identity came from a Verifier.
 func (id Identity) Valid() bool { return id.claims != nil }

@@ -114,7 +114,7 @@ func (v *Verifier) Verify(ctx context.Context, t Unverified) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{r.claims}, nil
+	return Identity{claims: r.claims}, nil
 }
 
 // recall looks for the whole token in the cache and checks again what time and the issuer can change. Without an error and

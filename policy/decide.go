@@ -33,6 +33,7 @@ func (s *Set) decide(req *Request) (d Decision) {
 	}
 	q := questions.Get().(*question)
 	s.prepare(q, action, s.principal(req.Principal), req)
+	q.brief = req.Brief
 	q.ask()
 	s.settle(&d, q)
 	*q = question{}

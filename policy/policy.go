@@ -46,7 +46,7 @@ type Context struct {
 	Granted    bool     // a live grant of the caller covers this action on this resource
 	Grant      string   // id of that grant
 	BreakGlass bool     // that grant was given without waiting for approval; of a request for access: it asks for one of that kind
-	AMR        []string // how the person authenticated (RFC 8176), from a verified ID token beside the access token, such as "mfa"
+	AMR        []string // how the person authenticated (RFC 8176), from the access token or a verified ID token beside it, such as "mfa"
 
 	// What a request for access is about: for actions of the access level Delegate, empty for all others.
 	Role      string   // role asked for in the resource's namespace, such as "write"; or
@@ -61,6 +61,10 @@ type Request struct {
 	Action    string // an API method's short name, such as "StartWorkflowExecution"
 	Resource  Resource
 	Context   Context
+
+	// Brief says that nobody will be told of a denial: its Missing and Hint, which take asking the policies again, stay empty, as do reasons
+	// that only say what the principal holds. The rest of the decision is the same.
+	Brief bool
 }
 
 // Code is the stable name of an outcome.

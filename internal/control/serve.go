@@ -28,10 +28,11 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Authenticated lets only callers through who send a valid access token (RFC 6750 section 2.1). What they may do is f's to ask of the gate.
+// An ID token of the same login may come beside it, in the header that the Temporal UI uses for one, and tells how the person authenticated.
 // A refusal is on record, and told as Problem tells it.
 func (p *Plane) Authenticated(f func(http.ResponseWriter, *http.Request, identity.Identity)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := p.gate.Authenticate(r.Context(), r.Header.Values("Authorization"), Source(r), r.Method+" "+r.Pattern)
+		who, err := p.gate.Authenticate(r.Context(), r.Header.Values("Authorization"), r.Header.Values(gate.MetadataIDToken), Source(r), r.Method+" "+r.Pattern)
 		if err != nil {
 			Refuse(w, err)
 			return

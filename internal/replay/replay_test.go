@@ -135,7 +135,7 @@ func (s *setup) call(token string, req any, method string, more ...func(*gate.Ca
 // asks puts a request for access to the gate, as the control plane does, and reports whether the caller may make it.
 func (s *setup) asks(token string, minutes int) bool {
 	s.t.Helper()
-	who, err := s.gate.Authenticate(s.t.Context(), []string{"Bearer " + token}, netip.MustParseAddr("192.0.2.7"), "access")
+	who, err := s.gate.Authenticate(s.t.Context(), []string{"Bearer " + token}, nil, netip.MustParseAddr("192.0.2.7"), "access")
 	if err != nil {
 		s.t.Fatal(err)
 	}
