@@ -70,12 +70,12 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 // enforce judges an attempt right before it runs. What it finds is not remembered: the next attempt is judged anew.
 func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activityType, workflowType string, info Info) error {
 	p := a.plugin
-	if v := p.revoked(info); v != nil {
+	if v := p.revoked(ctx, info); v != nil {
 		describeProblem(ctx, string(v.Code))
 		fields := append(info.fields(), "code", string(v.Code), "detail", v.Detail)
 		if p.opts.Mode == Enforce {
 			log.Log(ctx, slog.LevelWarn, "stopping activity of somebody who lost access", fields...)
-			p.metrics.count(ctx, kindActivity, map[bool]string{true: verdictHeld, false: verdictForbidden}[p.opts.HoldRevoked > 0], string(v.Code))
+			p.metrics.count(ctx, kindActivity, map[bool]string{true: verdictHeld, false: verdictForbidden}[p.opts.HoldRevoked > 0 || v.Code == ForbiddenStandingUnknown], string(v.Code))
 			return p.stopRevoked(v)
 		}
 		log.Log(ctx, slog.LevelWarn, "running activity of somebody who lost access", fields...)

@@ -83,10 +83,14 @@ func (n *nexusInbound) admit(ctx context.Context, h nexus.Header, what string) (
 		return nil, nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnauthorized, "refused by Bailiwick: %s", err)
 	}
 	describe(ctx, info)
-	if v := p.revoked(info); v != nil {
+	if v := p.revoked(ctx, info); v != nil {
 		describeProblem(ctx, string(v.Code))
 		log.Log(ctx, slog.LevelWarn, what+" for somebody who lost access", append(info.fields(), "code", string(v.Code), "detail", v.Detail)...)
 		if p.opts.Mode == Enforce {
+			if v.Code == ForbiddenStandingUnknown {
+				p.metrics.count(ctx, kindNexus, verdictHeld, string(v.Code))
+				return nil, nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnavailable, "held by Bailiwick: %s", v)
+			}
 			p.metrics.count(ctx, kindNexus, verdictForbidden, string(v.Code))
 			return nil, nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnauthorized, "refused by Bailiwick: %s", v)
 		}

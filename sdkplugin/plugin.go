@@ -75,7 +75,7 @@ type Options struct {
 	Unattested Tolerance
 	// Signals says what Enforce does with signals that have no statement of their own. Default: drop them.
 	Signals SignalPolicy
-	// Revocations tells who has lost access since. Default nil: a statement is about its moment.
+	// Revocations tells who has lost access since, such as a RevocationSource. Default nil: a statement is about its moment.
 	Revocations Revocations
 	// HoldRevoked makes activities of somebody who lost access fail retryably, to be tried again after this time. Default 0: refused for good.
 	HoldRevoked time.Duration

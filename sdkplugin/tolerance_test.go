@@ -1,6 +1,7 @@
 package sdkplugin_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -153,9 +154,9 @@ func TestUnattestedRuns(t *testing.T) {
 
 type revocations map[string]string
 
-func (r revocations) Revoked(principal string) (string, bool) {
+func (r revocations) Revoked(_ context.Context, principal string) (string, bool, error) {
 	reason, gone := r[principal]
-	return reason, gone
+	return reason, gone, nil
 }
 
 func TestRevokedActors(t *testing.T) {

@@ -74,6 +74,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.standing.Close(), log.Close())
 	}
 	mountStanding(c.plane, c.standing)
+	mountRevoked(c.plane, c.standing)
 	org, err := d.openDirectory(ctx, logger)
 	if err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
@@ -54,6 +56,44 @@ func mountStanding(plane *control.Plane, f *feed.Feed) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s)
 	}))
+}
+
+// mountRevoked tells workers who has lost access, so that what is in flight stops too. Whoever may take tasks in a namespace may ask; answers are
+// not on record, refusals are.
+func mountRevoked(plane *control.Plane, f *feed.Feed) {
+	plane.Handle("GET "+feed.Path+"/revoked", plane.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
+		q := r.URL.Query()
+		kind, rest, _ := strings.Cut(q.Get("principal"), ":")
+		at := strings.LastIndexByte(rest, '|')
+		if at < 1 || kind != string(identity.User) && kind != string(identity.Client) || q.Get("namespace") == "" {
+			control.Problem(w, http.StatusBadRequest, "bad_request", `name a principal, such as "user:ISSUER|ID", and the namespace in which you take tasks`, "")
+			return
+		}
+		ask := policy.Request{Principal: who.Claims(), Action: "PollActivityTaskQueue", Resource: policy.Resource{Namespace: q.Get("namespace"), TaskQueue: q.Get("task_queue")}}
+		ask.Context = policy.Context{Now: time.Now(), SourceIP: control.Source(r)}
+		if !plane.Policy().Decide(ask).Allow {
+			d, _ := plane.Decide(r.Context(), who, ask)
+			control.Problem(w, http.StatusForbidden, string(d.Code), "only who may take tasks there may ask", d.Hint)
+			return
+		}
+		// A session that ended takes away tokens, and a run in flight has none: as for schedules, only who is barred altogether is stopped.
+		now := time.Now()
+		bar, revoked := f.State().Barred(&identity.Claims{Kind: identity.Kind(kind), Issuer: rest[:at], ID: rest[at+1:], ClientID: clientOf(kind, rest[at+1:]), IssuedAt: now, Expires: now.Add(time.Hour)}, now)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(struct {
+			Principal string `json:"principal"`
+			Revoked   bool   `json:"revoked"`
+			Reason    string `json:"reason,omitempty"`
+		}{q.Get("principal"), revoked, bar.Reason})
+	}))
+}
+
+// clientOf is the client id of a principal that is a client.
+func clientOf(kind, id string) string {
+	if kind == string(identity.Client) {
+		return id
+	}
+	return ""
 }
 
 // followStanding is what the Temporal process is told of the feed.

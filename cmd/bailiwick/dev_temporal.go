@@ -17,6 +17,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/sdkplugin"
+	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
 
 // startLimit is how long a child may take to say that it is ready.
@@ -68,7 +69,8 @@ func (d *devEnv) startWorker(ctx context.Context, key workerKey) (*supervised, e
 		return nil, fmt.Errorf("starting the demo worker: %w", err)
 	}
 	args := []string{"demo-worker", "--address", d.address(), "--namespace", "deploy", "--token-url", d.tokenURL(), "--client-id", devorg.DeployWorker,
-		"--key", key.file, "--key-id", key.id, "--keys-url", d.keysURL(), "--audience", d.audience(), "--parent-pipe"}
+		"--key", key.file, "--key-id", key.id, "--keys-url", d.keysURL(), "--audience", d.audience(),
+		"--revoked-url", d.controlURL() + feed.Path + "/revoked", "--parent-pipe"}
 	start := func() (*child, error) {
 		c, err := d.family.start("worker", d.state.path("logs", "worker.log"), self, args, d.say.childLine("worker", slog.LevelInfo))
 		if err != nil {

@@ -32,6 +32,7 @@ type Config struct {
 	Credentials sdkplugin.Credentials // the worker's own identity; it needs no more than the role worker
 	KeysURL     string                // the gate's published attestation keys
 	Audience    string                // the environment, such as "bailiwick:dev"
+	RevokedURL  string                // where the control plane tells who has lost access; empty: nobody is asked
 	Logger      *slog.Logger          // nil: slog.Default()
 }
 
@@ -64,7 +65,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	plugin, err := sdkplugin.New(sdkplugin.Options{Credentials: cfg.Credentials, KeysURL: cfg.KeysURL, Audience: cfg.Audience, Logger: cfg.Logger})
+	options := sdkplugin.Options{Credentials: cfg.Credentials, KeysURL: cfg.KeysURL, Audience: cfg.Audience, Logger: cfg.Logger}
+	if cfg.RevokedURL != "" {
+		source, err := sdkplugin.NewRevocationSource(sdkplugin.RevocationSourceConfig{URL: cfg.RevokedURL, Credentials: cfg.Credentials, Namespace: cfg.Namespace, TaskQueue: TaskQueue})
+		if err != nil {
+			return fmt.Errorf("starting demo worker: %w", err)
+		}
+		options.Revocations = source
+	}
+	plugin, err := sdkplugin.New(options)
 	if err != nil {
 		return fmt.Errorf("starting demo worker: %w", err)
 	}
