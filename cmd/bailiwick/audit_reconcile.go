@@ -22,6 +22,7 @@ type reconcileFlags struct {
 	keys       string
 	near       time.Duration
 	rate       int
+	last       bool
 }
 
 func (a *app) auditReconcileCommand() *cobra.Command {
@@ -36,12 +37,20 @@ gate. Allowed decisions that left no event are listed as orphans, with the likel
 
 Histories are read through the gate, with your own rights: what you may not see is not compared. The log must be complete: a gate whose journal is
 shipped late makes bypasses of what is only not here yet.
+
+The control plane does the same every day and records it: --last shows its newest report, after a check that it is the one that was recorded.
 Exit code 4 means that there are bypasses.`,
 		Example: `  bailiwick audit reconcile
   bailiwick audit reconcile --namespace payments --from 7d
+  bailiwick audit reconcile --last
   bailiwick audit reconcile --from 2026-11-01 --to 2026-12-01 --json | jq '.bypasses[] | {workflow_id, kind, identity}'`,
 		Args: usage(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return a.reconcile(c, f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.last {
+				return a.lastReport(c.Context(), f.indexFlags)
+			}
+			return a.reconcile(c, f)
+		},
 	}
 	f.register(c)
 	c.Flags().StringArrayVarP(&f.namespaces, "namespace", "n", nil, "only this namespace; may be repeated (default: all that you may see)")
@@ -50,6 +59,10 @@ Exit code 4 means that there are bypasses.`,
 	c.Flags().StringVar(&f.keys, "keys", "", "file with the attestation keys (default: the control plane's and the log's)")
 	c.Flags().DurationVar(&f.near, "near", time.Minute, "how far from a decision an event may be that names none")
 	c.Flags().IntVar(&f.rate, "rate", 50, "histories read in a second")
+	c.Flags().BoolVar(&f.last, "last", false, "show the newest scheduled report instead")
+	for _, other := range []string{"namespace", "from", "to", "keys", "near", "rate"} {
+		c.MarkFlagsMutuallyExclusive("last", other)
+	}
 	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
 	return c
 }

@@ -97,7 +97,7 @@ func usesIn(ctx context.Context, dir, grant string, out []access.Use) ([]access.
 	return out, ctx.Err()
 }
 
-// accessWorker runs access requests' workflows. Its identity may run Bailiwick's own workflows, and can't call Okta's API.
+// accessWorker runs access requests' workflows and makes the daily reconciliation. Its identity may run Bailiwick's own workflows and read histories, and can't call Okta's API.
 type accessWorker struct {
 	client client.Client
 	worker worker.Worker
@@ -128,12 +128,18 @@ func (d *devEnv) startAccess(ctx context.Context, s *access.Service) (*accessWor
 	}
 	w := worker.New(c, access.TaskQueue, worker.Options{})
 	s.Register(w)
+	d.reporter(d.control.plane, c.WorkflowService(), logger).Register(w)
 	if err := w.Start(); err != nil {
 		c.Close()
 		return nil, wrap(err)
 	}
 	s.Connect(c)
 	if err := access.Tend(sdkplugin.WithReason(ctx, "grants are held against requests"), c, janitorEvery); err != nil {
+		w.Stop()
+		c.Close()
+		return nil, wrap(err)
+	}
+	if err := scheduleReports(ctx, c, access.TaskQueue); err != nil {
 		w.Stop()
 		c.Close()
 		return nil, wrap(err)

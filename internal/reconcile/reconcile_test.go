@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -299,6 +300,27 @@ func TestWorkflow(t *testing.T) {
 	}
 	if len(recorded) != 1 || recorded[0].Kind != audit.KindReport || recorded[0].Detail["bypasses"] != "1" || recorded[0].Detail["digest"] != out.Digest {
 		t.Errorf("recorded %+v", recorded)
+	}
+	read, err := ReadReport(reporter.Dir, out.To, out.Digest)
+	if err != nil || read.BypassCount() != 1 {
+		t.Errorf("read back: %+v, %v", read, err)
+	}
+	if _, err := ReadReport(reporter.Dir, out.To, strings.Repeat("0", 64)); !errors.Is(err, ErrNotTheReport) {
+		t.Errorf("another report's file: %v", err)
+	}
+	// Nothing ran for three days: the next one goes back to where this one ended. A day later it is its own window again.
+	for _, next := range []struct{ start, from time.Time }{
+		{noon.Add(72 * time.Hour), out.To.Truncate(time.Second)},
+		{noon.Add(73 * time.Hour), noon.Add(71*time.Hour - time.Minute)},
+	} {
+		env = suite.NewTestWorkflowEnvironment()
+		env.SetStartTime(next.start)
+		reporter.Register(env)
+		env.ExecuteWorkflow(WorkflowName, Params{Window: 2 * time.Hour})
+		var later Outcome
+		if err := env.GetWorkflowResult(&later); err != nil || !later.From.Equal(next.from) {
+			t.Errorf("at %s: %+v, %v, want it from %s", next.start, later, err, next.from)
+		}
 	}
 	env = suite.NewTestWorkflowEnvironment()
 	reporter.Register(env)

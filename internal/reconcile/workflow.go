@@ -2,13 +2,8 @@ package reconcile
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -81,26 +76,24 @@ func (r *Reporter) Report(ctx context.Context, span Span) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("opening what to reconcile: %w", err)
 	}
 	defer done()
+	last, err := lastEnd(r.Dir, span.To)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if !last.IsZero() && last.Before(span.From) {
+		span.From = last // nothing was compared since, as after an outage
+	}
 	cfg.From, cfg.To = span.From, span.To
 	cfg.Progress = func(p Progress) { activity.RecordHeartbeat(ctx, p) }
 	report, err := Reconcile(ctx, cfg)
 	if err != nil {
 		return Outcome{}, err
 	}
-	raw, err := json.MarshalIndent(&report, "", "\t")
+	name, digest, err := save(r.Dir, &report)
 	if err != nil {
-		return Outcome{}, fmt.Errorf("writing the report: %w", err)
+		return Outcome{}, err
 	}
-	raw = append(raw, '\n')
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return Outcome{}, fmt.Errorf("writing the report: %w", err)
-	}
-	name := filepath.Join(r.Dir, "reconcile-"+span.To.UTC().Format("20060102T150405Z")+".json")
-	if err := os.WriteFile(name, raw, 0o600); err != nil {
-		return Outcome{}, fmt.Errorf("writing the report: %w", err)
-	}
-	sum := sha256.Sum256(raw)
-	out := Outcome{From: span.From, To: span.To, Runs: report.Runs, Bypasses: report.BypassCount(), Orphans: report.OrphanCount(), Digest: hex.EncodeToString(sum[:])}
+	out := Outcome{From: span.From, To: span.To, Runs: report.Runs, Bypasses: report.BypassCount(), Orphans: report.OrphanCount(), Digest: digest}
 	if out.Entry, err = r.Record(ctx, Entry(&report, out.Digest)); err != nil {
 		return Outcome{}, fmt.Errorf("recording the report: %w", err)
 	}
