@@ -36,10 +36,9 @@ func (r *Revoker) Status(ctx context.Context) (Status, error) {
 	r.mu.Lock()
 	s := r.status
 	r.mu.Unlock()
-	for query, to := range map[string]*int{`SELECT count(*) FROM signals WHERE settled = 0`: &s.Open, `SELECT count(*) FROM outbox`: &s.Queue, `SELECT count(*) FROM people`: &s.People} {
-		if err := r.store.db.QueryRowContext(ctx, query).Scan(to); err != nil {
-			return s, fmt.Errorf("reading the queue of signals: %w", err)
-		}
+	err := r.store.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM signals WHERE settled = 0), (SELECT count(*) FROM outbox), (SELECT count(*) FROM people)`).Scan(&s.Open, &s.Queue, &s.People)
+	if err != nil {
+		return s, fmt.Errorf("reading the queue of signals: %w", err)
 	}
 	return s, nil
 }
