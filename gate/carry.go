@@ -22,8 +22,8 @@ func carries(request any) bool {
 
 // carry puts the run's own statement into the commands of its worker, so that activities, children, continued runs and signalled workflows
 // get what Temporal doesn't carry, whether or not the worker has our plugin. A worker may carry the statement of its run's family; it can
-// make none, and none of another run goes through.
-func (g *Gate) carry(a *Admission, r *workflowservice.RespondWorkflowTaskCompletedRequest) {
+// make none, and none of another run goes through. A signal gets one of its own (signal.go).
+func (g *Gate) carry(a *Admission, r *workflowservice.RespondWorkflowTaskCompletedRequest) error {
 	for _, cmd := range r.GetCommands() {
 		if n := cmd.GetScheduleNexusOperationCommandAttributes(); n != nil {
 			dropped, tooLong := carryNexus(a.origin, n)
@@ -37,6 +37,12 @@ func (g *Gate) carry(a *Admission, r *workflowservice.RespondWorkflowTaskComplet
 		}
 		place := commandHeader(cmd)
 		if place == nil {
+			continue
+		}
+		if signal := cmd.GetSignalExternalWorkflowExecutionCommandAttributes(); signal != nil && a.origin != nil {
+			if err := g.attestSignal(a, signal); err != nil {
+				return err
+			}
 			continue
 		}
 		_, toActivity := cmd.GetAttributes().(*commandpb.Command_ScheduleActivityTaskCommandAttributes)
@@ -63,6 +69,7 @@ func (g *Gate) carry(a *Admission, r *workflowservice.RespondWorkflowTaskComplet
 			}
 		}
 	}
+	return nil
 }
 
 // marker reports whether a command only writes into the run's own history.

@@ -80,11 +80,11 @@ func TestCommandsGetTheRunsStatement(t *testing.T) {
 
 	activity := &commandpb.ScheduleActivityTaskCommandAttributes{TaskQueue: &taskqueuepb.TaskQueue{Name: "elsewhere"}}
 	child, next := &commandpb.StartChildWorkflowExecutionCommandAttributes{}, &commandpb.ContinueAsNewWorkflowExecutionCommandAttributes{}
-	signal, marker := &commandpb.SignalExternalWorkflowExecutionCommandAttributes{}, &commandpb.RecordMarkerCommandAttributes{}
-	if _, err := k.answer(t, "ship-1", "run-1", command(activity), command(child), command(next), command(signal), command(marker)); err != nil {
+	marker := &commandpb.RecordMarkerCommandAttributes{}
+	if _, err := k.answer(t, "ship-1", "run-1", command(activity), command(child), command(next), command(marker)); err != nil {
 		t.Fatal(err)
 	}
-	for name, h := range map[string]*commonpb.Header{"activity": activity.Header, "child": child.Header, "continue-as-new": next.Header, "signal": signal.Header} {
+	for name, h := range map[string]*commonpb.Header{"activity": activity.Header, "child": child.Header, "continue-as-new": next.Header} {
 		if carried(h) != own {
 			t.Errorf("%s: the header holds %v", name, h.GetFields())
 		}

@@ -98,7 +98,9 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			}
 		}
 	case *workflowservice.RespondWorkflowTaskCompletedRequest:
-		g.carry(a, r)
+		if err := g.carry(a, r); err != nil {
+			return err
+		}
 		g.showCommands(a, r)
 	}
 	return nil

@@ -164,6 +164,7 @@ func (e *edges) testBatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		//lint:ignore SA1019 Executions is deprecated, and still sent by clients and obeyed by the server
 		req := &workflowservice.StartBatchOperationRequest{Namespace: "payments", JobId: "job-" + kind, Reason: "tidy up", Executions: []*commonpb.WorkflowExecution{{WorkflowId: id, RunId: run.GetRunID()}}}
 		switch kind {
 		case "signal":

@@ -245,7 +245,11 @@ func (e *edges) testFamily(workers *seen) func(*testing.T) {
 		e.header(t, "child, other namespace", e.first(t, there, "child-there", "").GetHeader(), originator)
 		e.header(t, "child's activity, other namespace", workers.header("activity of-child-there"), originator)
 		e.header(t, "continue-as-new", e.first(t, fay, "family", continued.GetNewExecutionRunId()).GetHeader(), originator)
-		e.header(t, "signal from a workflow", e.event(t, fay, "receiver", "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED).GetWorkflowExecutionSignaledEventAttributes().GetHeader(), originator)
+		sent := e.statement(e.event(t, fay, "receiver", "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED).GetWorkflowExecutionSignaledEventAttributes().GetHeader())
+		e.found(t, "signal from a workflow", fmt.Sprintf("header (%s)", sent.Edge), sent.Originator.Login, sent.Actor.ClientID, originator, "0oaedgeworker0000001")
+		if sent.Edge != attest.EdgeSignal || sent.Binding.WorkflowID != "receiver" || sent.Cause == "" {
+			t.Errorf("the signal from a workflow is attested as %+v", sent)
+		}
 		// A cancellation has no header: its event names the run that asked, whose own statement answers.
 		cancelled := e.event(t, fay, "victim", "", enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED).GetWorkflowExecutionCancelRequestedEventAttributes().GetExternalWorkflowExecution()
 		e.header(t, "cancel from a workflow: its run", e.first(t, fay, cancelled.GetWorkflowId(), cancelled.GetRunId()).GetHeader(), originator)

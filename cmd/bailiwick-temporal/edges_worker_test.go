@@ -96,6 +96,7 @@ func family(ctx workflow.Context, receiver, victim string, again bool) error {
 		}), "Look").Get(ctx, nil)
 	}
 	child := func(id, namespace string) error {
+		//lint:ignore SA1019 Namespace is deprecated, and still sent by workers and obeyed by the server
 		return workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{WorkflowID: id, Namespace: namespace, TaskQueue: edgeQueue}), "Leaf", id).Get(ctx, nil)
 	}
 	local := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: 20 * time.Second})

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/bailiwicktest"
 )
 
 // testHTTP drives the HTTP API: the same gate, the same refusals.
@@ -114,7 +116,15 @@ func (e *environment) testUI(t *testing.T) {
 	if code, body := ask(signedIn.AccessToken, signedIn.IDToken); code != http.StatusForbidden || !strings.Contains(body, "no_permission") {
 		t.Errorf("signed in without groups: %d %s", code, body)
 	}
-	if code, body := ask(e.rita, signedIn.IDToken); code != http.StatusOK || !strings.Contains(body, "executions") {
+	// The same person through the same application, as a reader: the two tokens that the UI sends are of one sign-in.
+	reader := e.issuer.Token(map[string]any{
+		"sub": "alice@acme.example", "uid": bailiwicktest.UID("alice@acme.example"), "cid": e.cfg.UI.ClientID, "groups": []string{"temporal:payments:read"},
+	})
+	if code, body := ask(reader, signedIn.IDToken); code != http.StatusOK || !strings.Contains(body, "executions") {
 		t.Errorf("as a reader: %d %.300s", code, body)
+	}
+	// Somebody else's access token beside her ID token.
+	if code, body := ask(e.rita, signedIn.IDToken); code != http.StatusUnauthorized || !strings.Contains(body, "id_token_invalid") {
+		t.Errorf("with the ID token of another person: %d %.300s", code, body)
 	}
 }

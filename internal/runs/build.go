@@ -147,8 +147,12 @@ func (b *builder) signal(e *historypb.HistoryEvent) {
 		if from == nil {
 			return v.CheckCall(attest.EdgeSignal, b.run, a.GetSignalName())
 		}
-		// A workflow sent it, so it carries the statement by which that workflow acts: of its own start, or of this run's family.
+		// A workflow sent it: a gate signs for that too. Without a gate it carries the statement by which that workflow acts, of its own start or
+		// of this run's family.
 		s.ID = from.GetWorkflowId()
+		if v.Statement().Edge == attest.EdgeSignal {
+			return v.CheckCall(attest.EdgeSignal, b.run, a.GetSignalName())
+		}
 		if v.CheckCarriedSignal(b.run) == nil {
 			return nil
 		}
