@@ -248,19 +248,6 @@ func TestGoldenHistory(t *testing.T) {
 	}
 }
 
-// A history whose attestations are of a form that no release ever wrote: compact JWTs, as in the weeks before the first. A worker that observes
-// replays it; one that enforces says what is wrong.
-func TestHistoryOfAnotherForm(t *testing.T) {
-	h := recorded(t, "testdata/listening-jwt.json")
-	var got []string
-	if _, err := replay(t, sdkplugin.Options{Mode: sdkplugin.Observe}, &story{events: h.Events}, &got); err != nil || strings.Contains(strings.Join(got, "|"), "acme") {
-		t.Errorf("observing: %q, %v", got, err)
-	}
-	if _, err := replay(t, sdkplugin.Options{}, &story{events: h.Events}, &got); err == nil || !strings.Contains(err.Error(), string(attest.CodeMalformed)) {
-		t.Errorf("enforcing: %v", err)
-	}
-}
-
 // A run that began before the plugin did is not failed by Enforce: its history no longer fits, so its tasks fail until Observe returns.
 func TestReplayOfAnUnattestedRun(t *testing.T) {
 	var s story
