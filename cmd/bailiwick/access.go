@@ -118,6 +118,7 @@ With --break-glass, for emergencies, the grant is given at once if policy lets y
 			if err != nil {
 				return accessFailure(err)
 			}
+			r = a.settle(c.Context(), client, r) // one that policy approves by itself
 			a.rememberRequests(r)
 			if !f.wait {
 				return a.printRequest(r)

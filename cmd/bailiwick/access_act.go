@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -19,12 +20,45 @@ func (a *app) actOn(c *cobra.Command, id, verb, done string, body access.ActBody
 	if err != nil {
 		return accessFailure(err)
 	}
+	r = a.settle(c.Context(), client, r)
 	a.rememberRequests(r)
 	if a.asJSON {
 		return a.out.json(r)
 	}
-	fmt.Fprintf(a.out, "%s %s: %s%s\n", a.out.green(done), r.Asked.ID, a.stateWord(r), a.waitingFor(r))
+	fmt.Fprintf(a.out, "%s %s: %s%s%s\n", a.out.green(done), r.Asked.ID, a.stateWord(r), a.inForce(r), a.waitingFor(r))
 	return nil
+}
+
+// settleWithin is how long a command waits for what was decided to come about. It takes a fraction of a second where nothing is wrong.
+const settleWithin = 5 * time.Second
+
+// settle waits a moment for an approved request to be in force, so that the next call can rely on it. What is not settled by then is told as it is.
+func (a *app) settle(ctx context.Context, client *access.Client, r access.Request) access.Request {
+	if r.State != access.Approved {
+		return r
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	_ = client.Watch(ctx, r.Asked.ID, func(now access.Request) error { // what fails here is told by the state
+		if r = now; r.State != access.Approved {
+			return access.ErrStop
+		}
+		return nil
+	})
+	return r
+}
+
+// inForce says until when, and where.
+func (a *app) inForce(r access.Request) string {
+	switch {
+	case r.State == access.Active && r.Everywhere:
+		return fmt.Sprintf(", until %s (%s), at every gate", r.Expires.Local().Format("15:04:05"), span(time.Now(), r.Expires))
+	case r.State == access.Active:
+		return fmt.Sprintf(", until %s (%s); not every gate has confirmed it yet", r.Expires.Local().Format("15:04:05"), span(time.Now(), r.Expires))
+	case r.State == access.Approved && r.Waiting == "":
+		return ", being put in force; follow it: bailiwick access watch " + r.Asked.ID
+	}
+	return ""
 }
 
 func (a *app) accessDecideCommand(verb string) *cobra.Command {

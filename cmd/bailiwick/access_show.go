@@ -147,9 +147,9 @@ func (a *app) printRequest(r access.Request) error {
 		return a.out.json(r)
 	}
 	w := a.out
-	fmt.Fprintf(w, "%s %s, %s: %s%s\n", w.bold(r.Asked.ID), safe(r.Asked.What()), r.Asked.Duration(), a.stateWord(r), a.waitingFor(r))
+	fmt.Fprintf(w, "%s %s, %s: %s%s%s\n", w.bold(r.Asked.ID), safe(r.Asked.What()), r.Asked.Duration(), a.stateWord(r), a.inForce(r), a.waitingFor(r))
 	if r.State == access.Active {
-		fmt.Fprintf(w, "In force until %s (%s); just call as always. Done early? bailiwick access return %s\n", r.Expires.Local().Format("15:04:05"), span(time.Now(), r.Expires), r.Asked.ID)
+		fmt.Fprintf(w, "  just call as always; done early? bailiwick access return %s\n", r.Asked.ID)
 		if r.Backend == access.Okta {
 			fmt.Fprintf(w, "It is the group %s that carries it: it takes a fresh token, so run bailiwick logout and bailiwick login.\n", safe(r.Group))
 		}

@@ -117,6 +117,7 @@ type Review struct {
 
 // Request is a request as people see it.
 type Request struct {
+	ID        string     `json:"id"`
 	Asked     Asked      `json:"asked"`
 	Digest    string     `json:"digest"` // of Asked; what approvals are bound to
 	State     State      `json:"state"`
@@ -131,16 +132,17 @@ type Request struct {
 	Group     string     `json:"group,omitempty"` // of the Okta back end
 	Policies  []string   `json:"policies,omitempty"`
 
-	Grant     string     `json:"grant,omitempty"` // id, once active
-	Activated time.Time  `json:"activated,omitzero"`
-	Expires   time.Time  `json:"expires,omitzero"`
-	Ended     time.Time  `json:"ended,omitzero"`
-	Listed    bool       `json:"listed,omitempty"` // the group membership came of this request
-	Settled   bool       `json:"settled"`          // what the state says is published and on record
-	Extension *Extension `json:"extension,omitempty"`
-	Review    *Review    `json:"review,omitempty"`
-	Steps     []Step     `json:"steps,omitempty"`
-	Waiting   string     `json:"waiting,omitempty"` // what it waits for when something does not answer
+	Grant      string     `json:"grant,omitempty"` // id, once active
+	Activated  time.Time  `json:"activated,omitzero"`
+	Expires    time.Time  `json:"expires,omitzero"`
+	Ended      time.Time  `json:"ended,omitzero"`
+	Listed     bool       `json:"listed,omitempty"`     // the group membership came of this request
+	Settled    bool       `json:"settled"`              // what the state says is published and on record
+	Everywhere bool       `json:"everywhere,omitempty"` // every gate that was heard of lately has confirmed the grant
+	Extension  *Extension `json:"extension,omitempty"`
+	Review     *Review    `json:"review,omitempty"`
+	Steps      []Step     `json:"steps,omitempty"`
+	Waiting    string     `json:"waiting,omitempty"` // what it waits for when something does not answer
 }
 
 // Use is one call that was made under a grant.

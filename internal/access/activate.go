@@ -70,10 +70,11 @@ func (m *machine) grant(ctx workflow.Context, deadline time.Time) {
 		return
 	}
 	m.published = true // from here on it may have been, whatever the activity says
-	if !m.try(ctx, "the feed", deadline, wanted, actPublish, nil, m.granted(now)) || !wanted() {
+	var everywhere bool
+	if !m.try(ctx, "the feed", deadline, wanted, actPublish, &everywhere, m.granted(now)) || !wanted() {
 		return
 	}
-	m.r.State, m.r.Code, m.r.Text, m.r.Activated, m.r.Settled = Active, "active", "", now, true
+	m.r.State, m.r.Code, m.r.Text, m.r.Activated, m.r.Settled, m.r.Everywhere = Active, "active", "", now, true, everywhere
 	if m.c.Asked.BreakGlass {
 		m.r.Review = &Review{Due: now.Add(m.c.Rules.ReviewWithin)}
 	}

@@ -36,6 +36,14 @@ type Publisher interface {
 	Put(ctx context.Context, e standing.Event) (seq uint64, err error)
 }
 
+// Reach is a Publisher that tells when gates have what was published; feed.Feed does.
+type Reach interface {
+	WaitSeen(ctx context.Context, seq uint64) error
+}
+
+// arriveWithin is how long a publication waits for the word of gates. They fetch it within milliseconds; one that can't is not waited for.
+const arriveWithin = 2 * time.Second
+
 // Notifier delivers notices. A channel that is not known any more is an error wrapping ErrUnknownChannel.
 type Notifier interface {
 	Channels() []string
@@ -90,15 +98,25 @@ func (a *activities) record(ctx context.Context, e audit.Entry) error {
 	return err
 }
 
-func (a *activities) publish(ctx context.Context, e standing.Event) error {
+// publish reports whether every gate has confirmed it, so that an active request is one that the next call can rely on. That a gate has not is no
+// failure: it is down, or gets it later.
+func (a *activities) publish(ctx context.Context, e standing.Event) (everywhere bool, err error) {
 	if e.Kind == standing.EventGrant && !e.Grant.Expires.After(a.s.cfg.Clock()) {
-		return nil // over before it began: there is nothing to honour
+		return false, nil // over before it began: there is nothing to honour
 	}
-	_, err := a.s.cfg.Publisher.Put(ctx, e)
+	seq, err := a.s.cfg.Publisher.Put(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	if reach, ok := a.s.cfg.Publisher.(Reach); ok {
+		wait, cancel := context.WithTimeout(ctx, arriveWithin)
+		defer cancel()
+		everywhere = reach.WaitSeen(wait, seq) == nil
+	}
 	if e.Grant != nil {
 		a.s.hub.stir(e.Grant.Request)
 	}
-	return err
+	return everywhere, nil
 }
 
 func (a *activities) notify(ctx context.Context, channel string, n Notice) error {

@@ -60,8 +60,11 @@ func applicationError(r *Refusal) error {
 	return temporal.NewNonRetryableApplicationError(r.Detail, r.Code, nil, *r)
 }
 
+// seeIt is completed by the request's id where that is known.
+const seeIt = "see: bailiwick access show"
+
 func conflict(code, format string, args ...any) *Refusal {
-	return &Refusal{Status: 409, Code: code, Detail: fmt.Sprintf(format, args...), Next: "see: bailiwick access show"}
+	return &Refusal{Status: 409, Code: code, Detail: fmt.Sprintf(format, args...), Next: seeIt}
 }
 
 // asked says which of the two a digest means: the request while it is pending, or the extension that waits.

@@ -146,7 +146,7 @@ func (s *Service) apiRequest(r *http.Request, who identity.Identity) (int, any, 
 	}
 	have, err := s.Get(r.Context(), asked.ID)
 	if err != nil { // it is made; only its state can't be told yet
-		have = Request{Asked: asked, Digest: cs.Digest, State: Pending, Requester: person(c), Created: cs.At, Needed: rules.Approvals, Backend: backend, Group: group, Policies: d.Policies}
+		have = Request{ID: asked.ID, Asked: asked, Digest: cs.Digest, State: Pending, Requester: person(c), Created: cs.At, Needed: rules.Approvals, Backend: backend, Group: group, Policies: d.Policies}
 	}
 	return http.StatusCreated, have, nil
 }
@@ -295,7 +295,10 @@ func (s *Service) apiAct(r *http.Request, who identity.Identity, v verb) (int, a
 		if have.Extension != nil && body.Digest == have.Extension.Digest {
 			asked = have.Extension.Asked
 		}
-		key = v.update + "/" + c.Principal() + "/" + body.Digest
+		if have.State.Ended() { // an approval that is sent again must not look as if it counted
+			return 0, nil, named(conflict("not_pending", "it is %s: there is nothing to decide", have.State), have.Asked.ID)
+		}
+		key = fmt.Sprintf("%s/%s/%s/%d", v.update, c.Principal(), body.Digest, struck(&have))
 	case v.update == updateReview && body.Justified == nil:
 		return 0, nil, &Refusal{Status: 400, Code: "verdict_missing", Detail: "a review says whether it was justified"}
 	case v.update == updateReview:
@@ -316,6 +319,16 @@ func (s *Service) apiAct(r *http.Request, who identity.Identity, v verb) (int, a
 	}
 	after, err := s.act(r.Context(), have.Asked.ID, v.update, key, a)
 	return http.StatusOK, after, err
+}
+
+// struck counts the times that approvals were struck out: whoever has the right again approves anew.
+func struck(r *Request) (n int) {
+	for _, s := range r.Steps {
+		if s.Event == "refused" {
+			n++
+		}
+	}
+	return n
 }
 
 // decode reads a body strictly.

@@ -137,7 +137,7 @@ func (m *machine) hold(ctx workflow.Context) {
 
 // finish ends the request at once; what is left to do in the world follows in cleanUp.
 func (m *machine) finish(ctx workflow.Context, s State, event, code, text string, by *identity.Claims) {
-	m.r.State, m.r.Code, m.r.Text, m.r.Ended, m.r.Settled = s, code, text, workflow.Now(ctx), false
+	m.r.State, m.r.Code, m.r.Text, m.r.Ended, m.r.Settled, m.r.Everywhere = s, code, text, workflow.Now(ctx), false, false
 	m.extension = nil
 	m.event(ctx, event, by, text, nil)
 }
@@ -298,6 +298,7 @@ const memoKey = "access-request"
 // view is the request as people see it now.
 func (m *machine) view() Request {
 	v := m.r
+	v.ID = m.c.Asked.ID
 	if m.extension != nil {
 		x := m.extension.Extension
 		v.Extension = &x

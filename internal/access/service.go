@@ -146,7 +146,7 @@ func (s *Service) Get(ctx context.Context, id string) (r Request, err error) {
 	defer cancel()
 	v, err := t.QueryWorkflow(ctx, id, "", queryState)
 	if err != nil {
-		return r, s.down(ctx, err, "reading request "+id)
+		return r, named(s.down(ctx, err, "reading request "+id), id)
 	}
 	if err := v.Get(&r); err != nil {
 		return r, fmt.Errorf("reading request %s: %w", id, err)
@@ -174,7 +174,26 @@ func (s *Service) act(ctx context.Context, id, update, key string, a Act) (r Req
 		err = h.Get(ctx, &r)
 	}
 	s.hub.stir(id)
-	return r, s.down(ctx, err, update+" of request "+id)
+	return r, named(s.down(ctx, err, update+" of request "+id), id)
+}
+
+// named puts the request's id into what a refusal says.
+func named(err error, id string) error {
+	var refused *Refusal
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case "request_unknown":
+		return notFound(id)
+	case "already_ended", "not_pending", "not_active":
+		told := *refused
+		if told.Next == seeIt {
+			told.Next += " " + id
+		}
+		return &told
+	}
+	return err
 }
 
 // down tells a refusal of the workflow, an unknown request and a Temporal that does not answer from each other.

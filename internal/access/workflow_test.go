@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -453,6 +454,45 @@ func TestEveryDeedLostOrRepeated(t *testing.T) {
 					r.wants(len(r.members["payments-writers"]), 0, "members left")
 				})
 			}
+		}
+	}
+}
+
+// reached is a world whose gates confirm, or never do.
+type reached struct {
+	*world
+	confirm bool
+	asked   []uint64
+}
+
+func (r *reached) WaitSeen(ctx context.Context, seq uint64) error {
+	r.asked = append(r.asked, seq)
+	if r.confirm {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestPublishWaitsForGates: who is told that it is in force can call; a gate that is down delays it, and does not prevent it.
+func TestPublishWaitsForGates(t *testing.T) {
+	for _, confirm := range []bool{true, false} {
+		w := newWorld()
+		gates := &reached{world: w, confirm: confirm}
+		s := w.service(t)
+		s.cfg.Publisher = gates
+		a := Asked{Version: AskedVersion, ID: "ar-aaaaaaaaaaaa", Principal: alice.Principal(), Login: alice.Login, Namespace: "payments", Role: "write", Seconds: 1800, Reason: "INC-123"}
+		e := standing.Event{ID: a.ID + "/1", Kind: standing.EventGrant, At: time.Now().UTC(), Grant: a.grant(a.Digest(), nil, time.Now(), time.Now().Add(time.Hour))}
+		began := time.Now()
+		everywhere, err := (&activities{s}).publish(t.Context(), e)
+		if err != nil || everywhere != confirm || len(gates.asked) != 1 || gates.asked[0] != 1 {
+			t.Errorf("confirming %v: everywhere %v, %v, waited for %v", confirm, everywhere, err, gates.asked)
+		}
+		if took := time.Since(began); !confirm && took < arriveWithin {
+			t.Errorf("it waited for %v only", took)
+		}
+		if len(w.state.Grants(alice.Principal(), time.Now())) != 1 {
+			t.Error("it is not published")
 		}
 	}
 }
