@@ -36,7 +36,16 @@ type Config struct {
 	CacheSize  int                   // verified tokens remembered; default 10000
 	Revoked    func(c *Claims) bool  // asked on every Verify, remembered tokens included; true refuses. Must be quick; default: never
 	Looked     func(remembered bool) // told on every Verify whether the token was remembered, for metrics; default: nobody
-	Logger     *slog.Logger          // default: discards
+	// NewKeys is told of signing keys that an issuer published and that were not in its set before, ahead of any token that is verified with
+	// them, so that they can be put on record; default: nobody. It must be quick: callers whose token needs the keys wait for it.
+	NewKeys func(issuer string, keys []PublicKey)
+	Logger  *slog.Logger // default: discards
+}
+
+// PublicKey is a signing key as its issuer publishes it.
+type PublicKey struct {
+	ID  string // kid
+	JWK string // RFC 7517: one object with the members that make the key, and no others
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -27,6 +28,7 @@ type key struct {
 	family string // see algorithm.family
 	public crypto.PublicKey
 	print  string // the whole of what makes it this key, for comparison
+	jwk    string // the same as a JWK
 }
 
 // keySet is an immutable set of signing keys by id.
@@ -117,8 +119,33 @@ func parseKey(v string) (*key, error) {
 	if err != nil || k.public == nil {
 		return nil, err
 	}
+	k.jwk = canonicalJWK(jwk)
 	k.print = strings.Join([]string{jwk["kty"], k.family, k.alg, jwk["n"], jwk["e"], jwk["x"], jwk["y"]}, "|")
 	return k, nil
+}
+
+// canonicalJWK writes the members that make a key, in a fixed order.
+func canonicalJWK(members map[string]string) string {
+	var b strings.Builder
+	for _, name := range []string{"kty", "kid", "alg", "crv", "n", "e", "x", "y"} {
+		if v, ok := members[name]; ok {
+			text, _ := json.Marshal(v) // a string always has a form
+			fmt.Fprintf(&b, `,"%s":%s`, name, text)
+		}
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
+// since lists the keys that an older snapshot has not, by id.
+func (s *keySet) since(old *snapshot) []PublicKey {
+	var fresh []PublicKey
+	for _, id := range s.ids() {
+		k := s.byID[id]
+		if old == nil || old.set.byID[id] == nil || old.set.byID[id].print != k.print {
+			fresh = append(fresh, PublicKey{ID: id, JWK: k.jwk})
+		}
+	}
+	return fresh
 }
 
 func rsaKey(n, e string) (crypto.PublicKey, error) {

@@ -31,6 +31,7 @@ type keySource struct {
 	fetch            fetcher
 	clock            func() time.Time
 	log              *slog.Logger
+	newKeys          func(issuer string, keys []PublicKey) // may be nil
 
 	maxStale, refresh, cooldown, skew time.Duration
 
@@ -154,6 +155,11 @@ func (s *keySource) fly(f *flight, known string) {
 	if err == nil {
 		if old != nil {
 			set = set.adopt(old.set)
+		}
+		if s.newKeys != nil {
+			if fresh := set.since(old); len(fresh) > 0 {
+				s.newKeys(s.issuer, fresh)
+			}
 		}
 		s.current.Store(&snapshot{set, s.clock().Round(0)})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -230,4 +231,31 @@ func TestMovedKeySetIsFoundAgain(t *testing.T) {
 			t.Errorf("%d fetches at the new place, status %+v", r.moves.Load(), st)
 		}
 	})
+}
+
+// New keys are told before anything is verified with them, once each, in the form that their issuer published.
+func TestNewKeysAreTold(t *testing.T) {
+	var told []string
+	var r *rig
+	r = newRig(t, func(c *Config) {
+		c.NewKeys = func(issuer string, keys []PublicKey) {
+			for _, k := range keys {
+				told = append(told, k.ID)
+				set, err := parseKeySet([]byte(`{"keys":[` + k.JWK + `]}`))
+				if err != nil || issuer != r.issuer || set.byID[k.ID] == nil {
+					t.Errorf("%s of %s: %s: %v", k.ID, issuer, k.JWK, err)
+				}
+			}
+		}
+	})
+	r.accepts(r.user())
+	if !slices.Equal(told, []string{"k0"}) {
+		t.Fatalf("after the first token: %v", told)
+	}
+	r.publish(jwk("k0", rsaKeys[0]().Public()), jwk("k1", rsaKeys[1]().Public()))
+	r.moved.Add(int64(time.Minute))
+	r.accepts(sign(object{"alg": "RS256", "kid": "k1"}, r.userClaims(r.clock()), rsaKeys[1]()))
+	if !slices.Equal(told, []string{"k0", "k1"}) {
+		t.Errorf("after a rotation: %v", told)
+	}
 }

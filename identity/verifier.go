@@ -60,7 +60,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 		}
 		v.issuers[is.URL] = &trusted{is, &keySource{
 			issuer: is.URL, fixedURL: is.JWKSURL, fetch: f, clock: cfg.Clock, log: cfg.Logger,
-			maxStale: cfg.MaxStale, refresh: cfg.Refresh, cooldown: cfg.Cooldown, skew: cfg.Skew,
+			newKeys: cfg.NewKeys, maxStale: cfg.MaxStale, refresh: cfg.Refresh, cooldown: cfg.Cooldown, skew: cfg.Skew,
 			life: life, wg: &v.wg,
 		}}
 	}

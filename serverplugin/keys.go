@@ -3,9 +3,11 @@ package serverplugin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/identity"
 )
 
 // openKeys opens the attestation keys and archives each in the log, so that the log alone verifies what they sign. At the start that
@@ -34,4 +36,16 @@ func (p *Plugin) openKeys(ctx context.Context, path string) error {
 	}
 	p.keys = keys
 	return failed
+}
+
+// recordIssuerKeys puts an issuer's new signing keys on record, so that the log tells what a token was verified with after the issuer has
+// dropped the key. Where that fails the token's decision, which comes next, can't be recorded either, and is a denial.
+func (p *Plugin) recordIssuerKeys(issuer string, keys []identity.PublicKey) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, k := range keys {
+		if _, err := p.journal.Append(ctx, p.entry(audit.KindKey, audit.IssuerKeyDetail(issuer, k.ID, k.JWK))); err != nil {
+			p.logger.ErrorContext(ctx, "an issuer's key could not be archived in the log", "issuer", issuer, "kid", k.ID, "error", err)
+		}
+	}
 }

@@ -92,7 +92,7 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.metrics, err = newMetrics(cfg.Meter); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
-	verify := identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger}
+	verify := identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger, NewKeys: p.recordIssuerKeys}
 	if p.metrics != nil {
 		verify.Looked = p.metrics.tokenSeen
 	}

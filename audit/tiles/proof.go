@@ -26,6 +26,7 @@ const (
 	CodeKeyUntrusted        Code = "key_untrusted"        // the bundle names a log key that the verifier was not told to trust
 	CodeProofMalformed      Code = "proof_malformed"      // an inclusion proof is not a list of hashes
 	CodeProofMismatch       Code = "proof_mismatch"       // the proof does not lead from the entry at its index to the signed root
+	CodeIssuerKey           Code = "issuer_key_mismatch"  // the issuer's key is not the one that signed the caller's token, or of another gate or later
 	CodeHistoryMismatch     Code = "history_mismatch"     // an entry of the key history does not belong to this entry
 	CodeAttestationKey      Code = "attestation_key"      // a key of the bundle's set is named by no entry of the key history
 	CodeAttestationMismatch Code = "attestation_mismatch" // the attestation is of another decision, or contradicts the entry
@@ -44,6 +45,7 @@ type Bundle struct {
 	KeyHistory  []ProvenEntry   `json:"key_history,omitempty"`      // entries of the same gate, before this one, that name its attestation keys; ascending
 	Keys        json.RawMessage `json:"attestation_keys,omitempty"` // JWKS of keys that KeyHistory names by id
 	Attestation string          `json:"attestation,omitempty"`      // for a decision that has one
+	IssuerKey   *ProvenEntry    `json:"issuer_key,omitempty"`       // entry of the same gate, before this one, with the issuer's key that signed the caller's token
 	Policy      []PolicyText    `json:"policy,omitempty"`           // schema and files of the set that decided; their digest is in the entry
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/mod/sumdb/note"
@@ -35,10 +36,13 @@ type ProveConfig struct {
 	Index       uint64
 	// KeyEntries are indexes of the gate's entries that name attestation keys, from a search index; nil: the log is read backwards for
 	// the last one.
-	KeyEntries  []uint64
-	Keys        attest.KeySet // attestation keys; those that the key history names go into the bundle
-	Attestation string        // of the decision, as its run's history has it; may be empty
-	Blobs       string        // directory of texts by digest; empty, or without the text: the bundle has no policy texts
+	KeyEntries []uint64
+	// IssuerKeyEntries has the index of the gate's entry with the issuer's key that signed the caller's token, from a search index, and nothing
+	// when there is none; nil: the log is read backwards for it.
+	IssuerKeyEntries []uint64
+	Keys             attest.KeySet // attestation keys; those that the key history names go into the bundle
+	Attestation      string        // of the decision, as its run's history has it; may be empty
+	Blobs            string        // directory of texts by digest; empty, or without the text: the bundle has no policy texts
 }
 
 // Prove makes the bundle of one sealed entry. It verifies what it makes before it returns it.
@@ -116,6 +120,9 @@ func (p *prover) bundle(ctx context.Context) (Bundle, error) {
 		return Bundle{}, err
 	}
 	if err := p.keys(ctx, &b, e); err != nil {
+		return Bundle{}, err
+	}
+	if err := p.issuerKey(ctx, &b, e); err != nil {
 		return Bundle{}, err
 	}
 	b.Policy, err = p.policy(e)
@@ -263,6 +270,46 @@ func (p *prover) keys(ctx context.Context, b *Bundle, e audit.Entry) error {
 	}
 	b.Keys = set.JSON()
 	return nil
+}
+
+// issuerKey puts the key that signed the caller's token into the bundle.
+func (p *prover) issuerKey(ctx context.Context, b *Bundle, e audit.Entry) error {
+	if e.Actor.TokenKey == "" {
+		return nil
+	}
+	var index uint64
+	switch found := p.cfg.IssuerKeyEntries; {
+	case len(found) > 0:
+		index = found[len(found)-1]
+	case found != nil:
+		return nil
+	default:
+		var err error
+		index, _, err = p.last(ctx, b.Entry.Index, []byte(`"use":"issuer"`), func(k audit.Entry) bool { return HoldsIssuerKey(k, e) })
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	proven, err := p.prove(index)
+	if err != nil {
+		return err
+	}
+	b.IssuerKey = &proven
+	return nil
+}
+
+// HoldsIssuerKey reports whether an entry is one by which the gate of a decision put the key on record that signed the caller's token. Where
+// the caller is known by a pseudonym alone, the key's id has to do.
+func HoldsIssuerKey(k, decision audit.Entry) bool {
+	d := k.Detail
+	if k.Kind != audit.KindKey || d["use"] != audit.UseIssuer || k.Gate != decision.Gate || d["kid"] == "" || d["kid"] != decision.Actor.TokenKey || d["jwk"] == "" {
+		return false
+	}
+	kind, rest, _ := strings.Cut(decision.Actor.Principal, ":")
+	return kind != "user" && kind != "client" || strings.HasPrefix(rest, d["issuer"]+"|")
 }
 
 // keyDetail is the detail by which a gate's entry names the key that it attests with from then on, by its id.

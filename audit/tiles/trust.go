@@ -37,7 +37,17 @@ type BundleReport struct {
 	Attestation *attest.Statement `json:"attestation,omitempty"`
 	AttestedBy  string            `json:"attested_by,omitempty"`  // id of the key that signed it
 	KeyKnownBy  string            `json:"key_known_by,omitempty"` // "log": a proven entry of the gate names it; "trust": the verifier knew it
+	IssuerKey   *IssuerKey        `json:"issuer_key,omitempty"`   // the issuer's key that signed the caller's token, as the gate saw it
 	Policy      []PolicyText      `json:"policy,omitempty"`       // texts of the set that decided, as the entry's digest proves
+}
+
+// IssuerKey is a gate's statement with which key of the issuer it verified tokens.
+type IssuerKey struct {
+	Index  uint64    `json:"index"` // of the entry that says so
+	Time   time.Time `json:"time"`
+	Issuer string    `json:"issuer"`
+	KeyID  string    `json:"kid"`
+	JWK    string    `json:"jwk"` // RFC 7517
 }
 
 // KeyUse is a gate's statement which key it attests with.
@@ -73,6 +83,16 @@ func verifyBundle(b Bundle, trust Trust) (BundleReport, error) {
 	}
 	if err := b.attestation(&r, trust); err != nil {
 		return BundleReport{}, err
+	}
+	if b.IssuerKey != nil {
+		k, err := b.IssuerKey.verify(c)
+		if err != nil {
+			return BundleReport{}, err
+		}
+		if !HoldsIssuerKey(k, e) || b.IssuerKey.Index >= b.Entry.Index {
+			return BundleReport{}, refuse(CodeIssuerKey, "entry %d is not one by which gate %q put the key %.80q of the caller's issuer on record before entry %d", b.IssuerKey.Index, e.Gate, e.Actor.TokenKey, b.Entry.Index)
+		}
+		r.IssuerKey = &IssuerKey{Index: b.IssuerKey.Index, Time: k.Time, Issuer: k.Detail["issuer"], KeyID: k.Detail["kid"], JWK: k.Detail["jwk"]}
 	}
 	if len(b.Policy) > 0 {
 		sum := sha256.Sum256(joinPolicy(b.Policy))

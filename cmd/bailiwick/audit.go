@@ -47,7 +47,7 @@ func (a *app) auditCommand() *cobra.Command {
 A gate's journal holds each decision before a changing call is let through; within a second it is sealed, with those of the other gates, into one
 Merkle log with a signed checkpoint. All are directories of files, and reading and verifying need no server.`,
 		a.auditTailCommand(), a.auditShowCommand(), a.auditQueryCommand(), a.auditWhoTouchedCommand(), a.auditTimelineCommand(),
-		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(),
+		a.auditVerifyCommand(), a.auditProveCommand(), a.auditVerifyBundleCommand(), a.auditReindexCommand(), a.auditSchemaCommand(),
 		a.auditShipCommand(), a.auditShipTokenCommand(), a.auditReadTokenCommand(), a.auditWitnessCommand(), a.auditCosignCommand(), a.auditAnchorCommand(), a.auditPruneCommand(), a.auditExportCommand(), a.auditEraseCommand(), a.auditRetainCommand(),
 		a.auditReconcileCommand(), a.auditCorrelateCommand())
 }

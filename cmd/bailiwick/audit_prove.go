@@ -33,8 +33,8 @@ func (a *app) auditProveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prove ID",
 		Short: "Write a proof of one entry that anybody can check without a server",
-		Long: `Write a proof bundle of one entry: the entry itself, its inclusion proof, the signed checkpoint, the history of the gate's attestation keys, and
-the text of the policy set that decided, if it is kept. With --attestation, also the run attestation that belongs to the decision.
+		Long: `Write a proof bundle of one entry: the entry itself, its inclusion proof, the signed checkpoint, the history of the gate's attestation keys, the
+issuer's key that signed the caller's token, and the text of the policy set that decided, if it is kept. With --attestation, also the run attestation that belongs to the decision.
 
 Whoever has the bundle and knows the log's verifier key checks it with "bailiwick audit verify-bundle", with no server and no access to the log.
 ID is a decision's id, its beginning, or an index. An entry made within the last second is waited for.`,
@@ -83,6 +83,9 @@ func (a *app) prove(c *cobra.Command, f proveFlags, id string) error {
 		cfg.Blobs = blobsOf(journals, row.Entry)
 	}
 	if cfg.KeyEntries, err = x.keyEntries(ctx, row); err != nil {
+		return err
+	}
+	if cfg.IssuerKeyEntries, err = x.issuerKeyEntries(ctx, row); err != nil {
 		return err
 	}
 	if f.attestation != "" {
@@ -254,6 +257,29 @@ func (x *openedIndex) keyEntries(ctx context.Context, row index.Row) ([]uint64, 
 	}
 }
 
+// issuerKeyEntries finds the entry by which the gate put the issuer's key on record that signed the token of this decision: the latest before it.
+func (x *openedIndex) issuerKeyEntries(ctx context.Context, row index.Row) ([]uint64, error) {
+	found := []uint64{}
+	if row.Entry.Gate == "" || row.Entry.Actor.TokenKey == "" {
+		return found, nil
+	}
+	q := index.Filter{Kind: []audit.Kind{audit.KindKey}, Gate: []string{row.Entry.Gate}, Limit: 500}
+	for {
+		rows, next, err := x.query(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if r.Index < row.Index && tiles.HoldsIssuerKey(r.Entry, row.Entry) {
+				return append(found, r.Index), nil
+			}
+		}
+		if q.Cursor = next; next == "" {
+			return found, nil
+		}
+	}
+}
+
 func (a *app) auditVerifyBundleCommand() *cobra.Command {
 	var keys []string
 	var attestationKeys, audience string
@@ -363,6 +389,12 @@ func (a *app) showBundle(r tiles.BundleReport, err error) error {
 		field(w, "attestation", fmt.Sprintf("agrees with the entry; signed by %s, a key that the log proves; for %s", safe(r.AttestedBy), safe(r.Attestation.Audience)))
 	default:
 		field(w, "attestation", fmt.Sprintf("agrees with the entry; signed by %s, a key that you trust; for %s", safe(r.AttestedBy), safe(r.Attestation.Audience)))
+	}
+	switch {
+	case r.IssuerKey != nil:
+		field(w, "token key", fmt.Sprintf("%s of %s, as the gate saw it in entry %d at %s", safe(r.IssuerKey.KeyID), safe(r.IssuerKey.Issuer), r.IssuerKey.Index, r.IssuerKey.Time.UTC().Format(time.RFC3339)))
+	case r.Entry.Actor.TokenKey != "":
+		field(w, "token key", fmt.Sprintf("%s; the key itself is not in the bundle", safe(r.Entry.Actor.TokenKey)))
 	}
 	if len(r.Policy) > 0 {
 		var names []string

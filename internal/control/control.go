@@ -71,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	}()
 	wrap := func(err error) error { return fmt.Errorf("opening the control plane: %w", err) }
 	var err error
-	if p.verifier, err = identity.NewVerifier(identity.Config{Issuers: cfg.Issuers, HTTPClient: cfg.HTTPClient, Clock: cfg.Clock, Logger: cfg.Logger}); err != nil {
+	if p.verifier, err = identity.NewVerifier(identity.Config{Issuers: cfg.Issuers, HTTPClient: cfg.HTTPClient, Clock: cfg.Clock, Logger: cfg.Logger, NewKeys: p.recordIssuerKeys}); err != nil {
 		return nil, wrap(err)
 	}
 	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
@@ -140,6 +140,17 @@ func (p *Plane) Record(ctx context.Context, e audit.Entry) (string, error) {
 		return "", fmt.Errorf("recording %s: %w", e.Kind, err)
 	}
 	return e.ID, nil
+}
+
+// recordIssuerKeys puts an issuer's new signing keys on record, ahead of the decisions about tokens that they signed.
+func (p *Plane) recordIssuerKeys(issuer string, keys []identity.PublicKey) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, k := range keys {
+		if _, err := p.Record(ctx, audit.Entry{Kind: audit.KindKey, Detail: audit.IssuerKeyDetail(issuer, k.ID, k.JWK)}); err != nil {
+			p.cfg.Logger.ErrorContext(ctx, "an issuer's key could not be archived in the log", "issuer", issuer, "kid", k.ID, "error", err)
+		}
+	}
 }
 
 // Close records the end and releases everything. Whoever serves the plane must have stopped.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -77,7 +78,13 @@ func (k *kit) post(t *testing.T, path string, tokens ...string) (int, map[string
 	return res.StatusCode, body
 }
 
-func (k *kit) entries(t *testing.T) (out []audit.Entry) {
+// entries are those of the journal but keys.
+func (k *kit) entries(t *testing.T) []audit.Entry {
+	t.Helper()
+	return slices.DeleteFunc(k.all(t), func(e audit.Entry) bool { return e.Kind == audit.KindKey })
+}
+
+func (k *kit) all(t *testing.T) (out []audit.Entry) {
 	t.Helper()
 	r, err := audit.OpenReader(k.journal, 0)
 	if err != nil {
@@ -96,9 +103,7 @@ func (k *kit) entries(t *testing.T) (out []audit.Entry) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Kind != audit.KindKey {
-			out = append(out, e)
-		}
+		out = append(out, e)
 	}
 }
 
@@ -116,6 +121,29 @@ func TestDecisionsAreRecorded(t *testing.T) {
 	}
 	if status, body = k.post(t, "/v1/start?namespace=payments", alice); status != http.StatusOK || body["allow"] != false || body["code"] != "no_permission" {
 		t.Errorf("%d %v", status, body)
+	}
+}
+
+// What a token was verified with is on record ahead of the decision about it, once.
+func TestIssuersKeysAreRecorded(t *testing.T) {
+	k := newKit(t)
+	alice := k.issuer.User("alice@acme.example", "temporal:deploy:write")
+	for range 2 {
+		k.post(t, "/v1/start?namespace=deploy", alice)
+	}
+	recorded := map[string]int{}
+	for _, e := range k.all(t) {
+		switch d := e.Detail; {
+		case e.Kind == audit.KindKey && d["use"] == audit.UseIssuer:
+			if d["issuer"] != k.issuer.URL || d["jwk"] == "" || d["event"] != "published" {
+				t.Errorf("entry %+v", e)
+			}
+			recorded[d["kid"]]++
+		case e.Kind == audit.KindDecision:
+			if e.Actor.TokenKey == "" || recorded[e.Actor.TokenKey] != 1 {
+				t.Errorf("the key %q of a decision is %d times on record before it", e.Actor.TokenKey, recorded[e.Actor.TokenKey])
+			}
+		}
 	}
 }
 
