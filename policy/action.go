@@ -87,3 +87,15 @@ var sortedActions = sync.OnceValue(func() []Action {
 	slices.SortFunc(all, func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
 	return all
 })
+
+// NearestAction is the action that whoever wrote name most likely meant; "" when none is close.
+func NearestAction(name string) string {
+	if name == "" {
+		return ""
+	}
+	var names []string
+	for _, a := range sortedActions() {
+		names = append(names, a.Name)
+	}
+	return nearest(name, names)
+}

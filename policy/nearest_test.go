@@ -12,3 +12,13 @@ func TestNearestPrefersTheSmallerSlip(t *testing.T) {
 		}
 	}
 }
+
+func TestNearestAction(t *testing.T) {
+	for name, want := range map[string]string{
+		"StartWorkflowExecutoin": "StartWorkflowExecution", "SignalWorkflow": "SignalWorkflowExecution", "DeleteNamespace": "Operator.DeleteNamespace", "": "", "Zzzzzz": "",
+	} {
+		if got := NearestAction(name); got != want {
+			t.Errorf("%q is taken for %q, want %q", name, got, want)
+		}
+	}
+}

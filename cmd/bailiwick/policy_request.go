@@ -219,6 +219,9 @@ func findAction(c *cobra.Command, name string) (policy.Action, error) {
 			close = append(close, act.Name)
 		}
 	}
+	if near := policy.NearestAction(name); len(close) == 0 && near != "" {
+		close = append(close, near)
+	}
 	switch {
 	case name == "":
 		return policy.Action{}, badUsage(c, "name the action, such as StartWorkflowExecution or just start")

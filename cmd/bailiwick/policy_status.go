@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,25 +17,31 @@ import (
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
+// gateForce is what one gate decides by, as its log says.
+type gateForce struct {
+	Gate      string    `json:"gate,omitempty"`
+	Running   bool      `json:"running"`          // it has not said since that it stopped
+	Digest    string    `json:"digest"`           // of the set; empty if it never said
+	Since     time.Time `json:"since,omitzero"`   // when the log said so
+	Serial    uint64    `json:"serial,omitempty"` // of the signed bundle that the set came in
+	Expires   time.Time `json:"expires,omitzero"` // of that bundle: afterwards the gate refuses everything
+	Refused   bool      `json:"refused"`          // the gate has refused what is in the directory since
+	RefusedAt time.Time `json:"refused_at,omitzero"`
+
+	failure string // digest of the gate's error
+}
+
 // inForce is what `bailiwick policy status --json` prints.
 type inForce struct {
-	Gate      string           `json:"gate,omitempty"`   // that said the following last
-	Running   bool             `json:"running"`          // it has not said since that it stopped
-	Digest    string           `json:"digest"`           // of the set the gate decides by, as its log says; empty if it never said
-	Since     time.Time        `json:"since,omitzero"`   // when the log said so
-	Serial    uint64           `json:"serial,omitempty"` // of the signed bundle that the set came in
-	Expires   time.Time        `json:"expires,omitzero"` // of that bundle: afterwards the gate refuses everything
-	Refused   bool             `json:"refused"`          // the gate has refused what is in the directory since
-	RefusedAt time.Time        `json:"refused_at,omitzero"`
+	gateForce                  // the gate that was heard last
+	Gates     []gateForce      `json:"gates,omitempty"` // every one, by name
 	Directory string           `json:"directory"`
 	OnDisk    string           `json:"on_disk,omitempty"`  // digest of the directory as it is now
 	Policies  int              `json:"policies,omitempty"` // in the directory
 	Problems  []policy.Problem `json:"problems,omitempty"` // that keep the directory from being put in force
 	SameError bool             `json:"same_error"`         // these are the problems for which the gate refused it
 	Unread    string           `json:"unread,omitempty"`   // why the directory can't be read at all
-	UpToDate  bool             `json:"up_to_date"`
-
-	failure string // digest of the gate's error
+	UpToDate  bool             `json:"up_to_date"`         // the directory is in force, at every gate that runs
 }
 
 func (a *app) policyStatusCommand() *cobra.Command {
@@ -43,7 +51,7 @@ func (a *app) policyStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show which policy set is in force, and whether the directory agrees",
 		Long: `Show the digest of the policy set that the gate decides by, since when, and whether it has refused another since, as its log says; and compare
-that with the policy directory as it is now. For a set that came in a signed bundle, its serial and expiry. Problems of the directory are listed with file, line and fix.`,
+that with the policy directory as it is now. Where the log is of several gates, each has its line. For a set that came in a signed bundle, its serial and expiry. Problems of the directory are listed with file, line and fix.`,
 		Example: `  bailiwick policy status
   bailiwick policy status --json | jq -e .up_to_date      # in a script: fails unless what is on disk is in force`,
 		Args: usage(cobra.NoArgs),
@@ -84,6 +92,15 @@ func (a *app) showStatus(s inForce) {
 		}
 		field(w, "gate", gate)
 	}
+	if len(s.Gates) > 1 {
+		for i, g := range s.Gates {
+			label := ""
+			if i == 0 {
+				label = "gates"
+			}
+			field(w, label, a.gateLine(g, s.OnDisk))
+		}
+	}
 	if s.Serial != 0 {
 		text := "serial " + fmt.Sprint(s.Serial) + ", good until " + clock(s.Expires)
 		if !time.Now().Before(s.Expires) {
@@ -118,6 +135,24 @@ func (a *app) showStatus(s inForce) {
 	}
 }
 
+// gateLine tells of one gate among several.
+func (a *app) gateLine(g gateForce, onDisk string) string {
+	w := a.out
+	text := fmt.Sprintf("%-20s %.12s", safe(g.Gate), safe(g.Digest))
+	switch {
+	case !g.Running:
+		text += w.dim(" stopped")
+	case g.Refused:
+		text += w.red(" refused another set")
+	case onDisk != "" && g.Digest != onDisk:
+		text += w.yellow(" not what is on disk")
+	}
+	if !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
+		text += w.red(" expired: everything is refused")
+	}
+	return text
+}
+
 func (a *app) policyStatus(ctx context.Context, f logFlags, dir string) (inForce, error) {
 	where, err := a.where()
 	if err != nil && (f.log == "" && len(f.journals) == 0 || dir == "") {
@@ -138,43 +173,59 @@ func (a *app) policyStatus(ctx context.Context, f logFlags, dir string) (inForce
 	if err != nil {
 		return s, err
 	}
+	heard := map[string]*gateForce{}
 	for r, err := range tiles.Scan(ctx, tiles.ScanConfig{Log: log, Journals: journals}) {
 		if err != nil && r.Raw == nil {
 			return s, err
 		}
 		if err == nil {
-			s.heard(r.Entry)
+			if g := hear(heard, r.Entry); g != nil {
+				s.gateForce = *g
+			}
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(heard)) {
+		s.Gates = append(s.Gates, *heard[name])
+	}
+	if last := heard[s.Gate]; last != nil {
+		s.gateForce = *last // it may have stopped since
 	}
 	if s.Refused && len(s.Problems) > 0 {
 		// The log keeps the digest of the gate's error, which is how these problems read.
 		sum := sha256.Sum256([]byte((&policy.LoadError{Problems: s.Problems}).Error()))
 		s.SameError = hex.EncodeToString(sum[:]) == s.failure
 	}
-	s.UpToDate = s.Unread == "" && len(s.Problems) == 0 && s.Digest != "" && s.Digest == s.OnDisk
+	s.UpToDate = s.Unread == "" && len(s.Problems) == 0 && s.Digest != "" && s.Digest == s.OnDisk &&
+		!slices.ContainsFunc(s.Gates, func(g gateForce) bool { return g.Running && g.Digest != s.OnDisk })
 	return s, nil
 }
 
-// heard takes in what one entry says of the policies in force.
-func (s *inForce) heard(e audit.Entry) {
-	if e.Kind == audit.KindGate && e.Detail["event"] == "stopped" && e.Gate == s.Gate {
-		s.Running = false
+// hear takes in what one entry says of the policies in force at its gate, and returns that; nil if it says nothing of them.
+func hear(heard map[string]*gateForce, e audit.Entry) *gateForce {
+	g := heard[e.Gate]
+	if e.Kind == audit.KindGate && e.Detail["event"] == "stopped" && g != nil {
+		g.Running = false
 	}
 	digest := e.Detail["policy_digest"]
 	if e.Kind != audit.KindPolicy && e.Kind != audit.KindGate || digest == "" {
-		return
+		return nil
 	}
-	s.Gate, s.Running = e.Gate, true
-	s.failure = e.Detail["error_digest"]
-	if s.Refused = s.failure != ""; s.Refused {
-		s.RefusedAt = e.Time
+	if g == nil {
+		g = &gateForce{Gate: e.Gate}
+		heard[e.Gate] = g
+	}
+	g.Running = true
+	g.failure = e.Detail["error_digest"]
+	if g.Refused = g.failure != ""; g.Refused {
+		g.RefusedAt = e.Time
 	} else {
-		s.RefusedAt = time.Time{}
+		g.RefusedAt = time.Time{}
 	}
-	s.Serial, s.Expires = policy.BundleOf(e.Detail)
-	if digest != s.Digest {
-		s.Digest, s.Since = digest, e.Time
+	g.Serial, g.Expires = policy.BundleOf(e.Detail)
+	if digest != g.Digest {
+		g.Digest, g.Since = digest, e.Time
 	}
+	return g
 }
 
 func (a *app) policyShowCommand() *cobra.Command {
