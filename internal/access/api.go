@@ -130,6 +130,11 @@ func (s *Service) apiRequest(r *http.Request, who identity.Identity) (int, any, 
 	if err != nil {
 		return 0, nil, err
 	}
+	if !asked.BreakGlass { // emergencies are not counted: they are loud by themselves
+		if err := s.room(r.Context(), c.Principal()); err != nil {
+			return 0, nil, err
+		}
+	}
 	if asked.BreakGlass && rules.Approvals > 0 {
 		return 0, nil, &Refusal{Status: 403, Code: "break_glass_not_allowed", Detail: "policy does not let you break this glass", Next: "ask without --break-glass", Decision: id}
 	}

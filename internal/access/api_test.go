@@ -422,3 +422,45 @@ func TestDigestIsStable(t *testing.T) {
 		seen[b.Digest()] = true
 	}
 }
+
+// TestTooManyRequests: nobody buries approvers in requests; what has ended does not count, nor what others ask for.
+func TestTooManyRequests(t *testing.T) {
+	a := newAPI(t)
+	alice := a.as("alice")
+	var last access.Request
+	for range access.DefaultMaxOpen {
+		r, err := alice.Ask(t.Context(), writeAccess(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = r
+	}
+	alice.refused(writeAccess(), "too_many_requests")
+	if _, err := a.as("carol").Ask(t.Context(), writeAccess(), ""); err != nil {
+		t.Errorf("somebody else: %v", err)
+	}
+	if _, err := alice.Do(t.Context(), last.Asked.ID, "withdraw", access.ActBody{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alice.Ask(t.Context(), writeAccess(), ""); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// TestSentAgainAfterTheEnd: Temporal would answer a repeated approval with its first outcome, as if it counted still.
+func TestSentAgainAfterTheEnd(t *testing.T) {
+	a := newAPI(t)
+	r, err := a.as("alice").Ask(t.Context(), writeAccess(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.as("alice").Do(t.Context(), r.Asked.ID, "withdraw", access.ActBody{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.as("bob").Do(t.Context(), r.Asked.ID, "approve", access.ActBody{Digest: r.Digest})
+	a.isRefusal(err, "not_pending")
+	var refused *access.Refusal
+	if !errors.As(err, &refused) || !strings.HasSuffix(refused.Next, r.Asked.ID) {
+		t.Errorf("what to do: %v", err)
+	}
+}

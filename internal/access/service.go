@@ -283,6 +283,24 @@ func (f *Filter) matches(r *Request) bool {
 	return len(f.States) == 0
 }
 
+// room refuses who has as many open requests as anybody may have. Lists are some moments old, so that a burst may go over it by a few.
+func (s *Service) room(ctx context.Context, principal string) error {
+	most := s.cfg.Settings.MaxOpen
+	if most == 0 {
+		most = DefaultMaxOpen
+	}
+	open, err := s.list(ctx, Filter{Open: true, Limit: most}, func(r *Request) bool {
+		return r.Asked.Principal == principal && !r.Asked.BreakGlass && !r.State.Ended()
+	})
+	if err != nil {
+		return err
+	}
+	if len(open) >= most {
+		return &Refusal{Status: 429, Code: "too_many_requests", Detail: fmt.Sprintf("you have %d open requests, as many as anybody may have", len(open)), Next: "withdraw or return what you don't need: bailiwick access list"}
+	}
+	return nil
+}
+
 // holders are other requests that hold a membership now.
 func (s *Service) holders(ctx context.Context, m Membership) ([]Request, error) {
 	return s.list(ctx, Filter{Open: true}, func(r *Request) bool {

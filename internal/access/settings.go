@@ -22,7 +22,12 @@ type Settings struct {
 	Link   string      // URL of a request's page, with {id} in it; empty: notices name the command instead
 	Groups []GroupRole // roles that group memberships carry
 	Notify []Channel
+
+	MaxOpen int // requests of one person that have not ended, break-glass not counted; default DefaultMaxOpen
 }
+
+// DefaultMaxOpen is enough for anybody at work, and too little to bury approvers in requests.
+const DefaultMaxOpen = 20
 
 // GroupRole lets membership of a group carry a role in a namespace, instead of a grant that gates know.
 type GroupRole struct {
@@ -54,9 +59,10 @@ type settingsFile struct {
 		ActivateIn   string `yaml:"activate_within"`
 		ReviewWithin string `yaml:"review_within"`
 	} `yaml:"defaults"`
-	Link   string      `yaml:"link"`
-	Groups []GroupRole `yaml:"okta_groups"`
-	Notify []Channel   `yaml:"notify"`
+	Link    string      `yaml:"link"`
+	MaxOpen *int        `yaml:"max_open"`
+	Groups  []GroupRole `yaml:"okta_groups"`
+	Notify  []Channel   `yaml:"notify"`
 }
 
 // LoadSettings reads access.yaml. Without the file everything has its default. Secrets are in files of their own, beside it or by absolute path.
@@ -91,6 +97,11 @@ func parseSettings(raw []byte, dir string) (Settings, error) {
 		bad("version is %d; this program knows %d", f.Version, settingsVersion)
 	}
 	s := Settings{Rules: DefaultRules(), Link: f.Link, Groups: f.Groups, Notify: f.Notify}
+	if f.MaxOpen != nil {
+		if s.MaxOpen = *f.MaxOpen; s.MaxOpen < 1 || s.MaxOpen > 1000 {
+			bad("max_open is %d; 1 to 1000 are possible", s.MaxOpen)
+		}
+	}
 	for name, v := range map[string]struct {
 		text string
 		to   *time.Duration

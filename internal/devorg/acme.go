@@ -25,7 +25,7 @@ func Acme() *Seed {
 		Password: "bailiwick",
 		People: []Person{
 			{ID: "00ualice000000000001", Login: "alice@acme.example", FirstName: "Alice", LastName: "Anders", Groups: []string{"temporal:deploy:write", "temporal:payments:read"}},
-			{ID: "00ubob00000000000001", Login: "bob@acme.example", FirstName: "Bob", LastName: "Brandt", Groups: []string{"temporal:payments:write"}},
+			{ID: "00ubob00000000000001", Login: "bob@acme.example", FirstName: "Bob", LastName: "Brandt", Groups: []string{"temporal:payments:write", "break-glass"}},
 			{ID: "00ucarol000000000001", Login: "carol@acme.example", FirstName: "Carol", LastName: "Castell", Groups: []string{"temporal:payments:admin", "temporal:deploy:admin", "temporal:default:admin", "security"}},
 			{ID: "00udave0000000000001", Login: "dave@acme.example", FirstName: "Dave", LastName: "Dorsey", Groups: []string{"temporal:default:read", "contractors"}},
 			{ID: "00uerin0000000000001", Login: "erin@acme.example", FirstName: "Erin", LastName: "Ekholm"},
@@ -64,7 +64,7 @@ func Acme() *Seed {
 		AuthServers: []AuthServer{{
 			ID: "default", Name: "default", Description: "Tokens for Temporal", Audience: "api://temporal",
 			Scopes:      []string{"temporal", "temporal.worker"},
-			GroupsRegex: `^(temporal:.*|contractors|security)$`,
+			GroupsRegex: `^(temporal:.*|contractors|security|break-glass)$`,
 		}},
 	}
 }

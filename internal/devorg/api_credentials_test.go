@@ -213,7 +213,7 @@ func TestAuthorizationServers(t *testing.T) {
 		t.Errorf("%d scopes", n)
 	}
 	claims := o.api("GET", path+"/claims", nil).want(200).list()
-	if c := claims[1]; c["name"] != "groups" || c["valueType"] != "GROUPS" || c["group_filter_type"] != "REGEX" || c["value"] != `^(temporal:.*|contractors|security)$` || c["alwaysIncludeInToken"] != true {
+	if c := claims[1]; c["name"] != "groups" || c["valueType"] != "GROUPS" || c["group_filter_type"] != "REGEX" || c["value"] != `^(temporal:.*|contractors|security|break-glass)$` || c["alwaysIncludeInToken"] != true {
 		t.Errorf("groups claim %v", c)
 	}
 	policies := o.api("GET", path+"/policies", nil).want(200).list()
