@@ -29,6 +29,9 @@ import (
 //	http(s)://…  each checkpoint is sent by POST, and all are read by GET in the form of the file
 type Anchor string
 
+// file is the path of an anchor that is a file; "file:" before it may be left out.
+func (a Anchor) file() string { return strings.TrimPrefix(string(a), "file:") }
+
 // maxAnchored bounds what is read of an anchor, in bytes, and how many commits.
 const (
 	maxAnchored = 16 << 20
@@ -95,7 +98,7 @@ func AnchorOnce(ctx context.Context, cfg AnchorConfig, a Anchor, last string) (s
 	case a.isURL():
 		err = postCheckpoint(ctx, cfg, string(a), msg)
 	default:
-		err = appendCheckpoint(string(a), msg)
+		err = appendCheckpoint(a.file(), msg)
 	}
 	if err != nil {
 		return last, fmt.Errorf("anchoring: %w", err)
@@ -248,7 +251,7 @@ func ReadAnchor(ctx context.Context, cfg AnchorConfig, a Anchor) ([][]byte, erro
 	case a.isURL():
 		data, err = getCheckpoints(ctx, cfg, string(a))
 	default:
-		data, err = os.ReadFile(string(a))
+		data, err = os.ReadFile(a.file())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading anchored checkpoints: %w", err)

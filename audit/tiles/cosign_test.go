@@ -225,7 +225,7 @@ func TestAnchors(t *testing.T) {
 	// It follows the log by itself, at most every interval.
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	auto := Anchor(filepath.Join(dir, "auto"))
+	auto := Anchor("file:" + filepath.Join(dir, "auto"))
 	go func() {
 		done <- RunAnchoring(ctx, AnchorConfig{Log: l.log, Anchors: []Anchor{auto}, Interval: 10 * time.Millisecond})
 	}()

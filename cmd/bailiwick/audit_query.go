@@ -79,7 +79,7 @@ the log, byte for byte, and "bailiwick audit prove ID" proves it.`,
 	list(&q.Source, "source", "address that the call came from")
 	list(&q.Token, "token", "id (jti) of the token")
 	list(&q.Gate, "gate", "gate that decided")
-	list(&f.kinds, "kind", "decision, policy, gate or lost")
+	list(&f.kinds, "kind", "decision, policy, gate, access, revocation, directory, key, report, admin or lost")
 	list(&q.ID, "id", "decision id, or its beginning and *")
 	fl.StringVar(&q.Reason, "reason", "", "words of the stated reason, in any order and case")
 	fl.StringVar(&f.since, "since", "", "from then on: 90m, 24h, 7d, 2026-11-23, or 2026-11-23T09:00:00Z")

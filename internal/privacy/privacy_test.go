@@ -42,7 +42,7 @@ func entries() []audit.Entry {
 		{Version: 1, ID: "r1", Time: at, Kind: audit.KindRevocation, Gate: "g", Actor: audit.Party{Principal: "gate:control"},
 			Detail: map[string]string{"event": "group_removed", "subject": bob, "login": "bob@acme.example", "group": "ops-secret", "source": "event_hook"}},
 		{Version: 1, ID: "a1", Time: at, Kind: audit.KindAccess, Gate: "g", Actor: audit.Party{Principal: alice, Login: "alice@acme.example"}, Reason: "bob needs it: secret",
-			Detail: map[string]string{"event": "approved", "request": "q1", "requester": bob, "requester_login": "bob@acme.example", "role": "write"}},
+			Detail: map[string]string{"event": "approved", "request": "q1", "requester": bob, "requester_login": "bob@acme.example", "role": "write", "text": "on call: secret"}},
 		{Version: 1, ID: "w1", Time: at, Kind: audit.KindDecision, Gate: "g", Actor: audit.Party{Principal: "client:https://acme.example|worker", ClientID: "worker", Groups: []string{"workers"}}, Source: "10.0.0.1",
 			Reason: "alice said secret", Decision: &policy.Decision{Allow: true}, Detail: map[string]string{audit.DetailOriginator: alice, audit.DetailOriginatorLogin: "alice@acme.example", audit.DetailAttestation: "x"}},
 		{Version: 1, ID: "n1", Time: at, Kind: audit.KindDecision, Gate: "g", Decision: &policy.Decision{Code: "token_missing"}, Source: "192.0.2.99", Reason: "let me in: secret"},

@@ -34,7 +34,7 @@ var others = []struct {
 	more      []string
 }{
 	{"subject", "subject", "login", []string{"group", "session"}},
-	{"requester", "requester", "requester_login", nil},
+	{"requester", "requester", "requester_login", []string{"text"}},
 	{"originator", audit.DetailOriginator, audit.DetailOriginatorLogin, nil},
 }
 
