@@ -326,3 +326,43 @@ func TestTwoIssuers(t *testing.T) {
 		t.Errorf("bars %v", ids)
 	}
 }
+
+// When many leave at once, nobody keeps access until the directory was asked about everybody before them.
+func TestManyLeaveAtOnce(t *testing.T) {
+	const many = 60
+	w := newWorld()
+	cfg := w.config(t)
+	cfg.Trust = time.Minute
+	var all []Signal
+	w.set(func() {
+		w.slow = 100 * time.Millisecond
+		for i := range many {
+			uid := fmt.Sprintf("00umany%03d", i)
+			w.people[uid] = Person{Login: uid + "@acme.example", Status: "DEPROVISIONED"}
+			all = append(all, signals(happening("user.lifecycle.deactivate", uid, "", time.Now()))...)
+		}
+	})
+	r := open(t, cfg)
+	if err := r.Accept(t.Context(), all...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "every bar", func() bool {
+		for _, s := range all {
+			if w.barred(token(s.UID, s.At)) != "user_deactivated" {
+				return false
+			}
+		}
+		return true
+	})
+	w.mu.Lock()
+	asked := w.asked
+	w.slow = 0
+	w.mu.Unlock()
+	if asked > many/2 {
+		t.Errorf("the directory was asked %d times before the last one was barred", asked)
+	}
+	idle(t, r)
+	if n := len(w.told(audit.KindRevocation)); n != many {
+		t.Errorf("%d revocations on record, want %d", n, many)
+	}
+}

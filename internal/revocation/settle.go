@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -27,7 +29,8 @@ type known struct {
 }
 
 const (
-	together   = 4 // people who are looked at at once
+	together   = 4            // people who are looked at at once
+	inRound    = 2 * together // people before the queue is read again
 	retryFirst = 200 * time.Millisecond
 	retryMost  = 30 * time.Second
 )
@@ -36,27 +39,11 @@ const (
 func (r *Revoker) settleAll(ctx context.Context) {
 	retry := retryFirst
 	for {
-		uids, err := r.store.open(ctx)
-		again := err != nil
-		if err != nil && ctx.Err() == nil {
-			r.cfg.Logger.ErrorContext(ctx, "the queue of signals could not be read", "error", err)
+		again := r.round(ctx)
+		if ctx.Err() == nil && again == more {
+			continue
 		}
-		var mu sync.Mutex // covers again
-		var all sync.WaitGroup
-		slots := make(chan struct{}, together)
-		for _, uid := range uids {
-			slots <- struct{}{}
-			all.Go(func() {
-				defer func() { <-slots }()
-				if !r.settle(ctx, uid) {
-					mu.Lock()
-					again = true
-					mu.Unlock()
-				}
-			})
-		}
-		all.Wait()
-		if !again {
+		if again == done {
 			retry = retryFirst
 			select {
 			case <-ctx.Done():
@@ -75,8 +62,56 @@ func (r *Revoker) settleAll(ctx context.Context) {
 	}
 }
 
-// settle looks at one person. It reports whether nothing is left to do.
-func (r *Revoker) settle(ctx context.Context, uid string) bool {
+// What a round leaves.
+const (
+	done  = iota
+	more  // who was not looked at yet
+	later // who could not be looked at
+)
+
+// round looks at some of those who have signals. When many leave at once, what takes access away is believed first for all of them: the directory
+// is asked about each, which takes a while, and nobody must wait for their turn with a valid token. Once it has failed it is not asked again in
+// the same round.
+func (r *Revoker) round(ctx context.Context) int {
+	people, err := r.store.open(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Logger.ErrorContext(ctx, "the queue of signals could not be read", "error", err)
+		}
+		return later
+	}
+	if len(people) > inRound {
+		for _, p := range people {
+			if !p.noted {
+				r.settle(ctx, p.uid, false)
+			}
+		}
+		rand.Shuffle(len(people), func(i, j int) { people[i], people[j] = people[j], people[i] }) // one who can't be looked at must not keep others from it
+	}
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	slots := make(chan struct{}, together)
+	for _, p := range people[:min(inRound, len(people))] {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if !r.settle(ctx, p.uid, !failed.Load()) {
+				failed.Store(true)
+			}
+		})
+	}
+	all.Wait()
+	switch {
+	case failed.Load():
+		return later
+	case len(people) > inRound:
+		return more
+	}
+	return done
+}
+
+// settle looks at one person, and asks the directory if it may. It reports whether nothing is left to do.
+func (r *Revoker) settle(ctx context.Context, uid string, may bool) bool {
 	var ids []string
 	ask := false
 	rows, err := r.store.db.QueryContext(ctx, `SELECT id, json_extract(raw, '$.kind') FROM signals WHERE uid = ? AND settled = 0`, uid)
@@ -99,7 +134,7 @@ func (r *Revoker) settle(ctx context.Context, uid string) bool {
 	}
 	asked := r.cfg.Clock().UTC()
 	var now *Person
-	if ask {
+	if ask && may {
 		bounded, cancel := context.WithTimeout(ctx, r.cfg.Trust)
 		p, found, err := r.cfg.Directory.Find(bounded, uid)
 		cancel()

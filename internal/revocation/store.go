@@ -135,21 +135,27 @@ func (s *store) meta(ctx context.Context, name string) (value string, err error)
 	return value, err
 }
 
+// waiting is somebody who has signals to settle.
+type waiting struct {
+	uid   string
+	noted bool // what takes access away was believed already
+}
+
 // open lists the people who have signals to settle, who waits longest first.
-func (s *store) open(ctx context.Context) (uids []string, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT uid FROM signals WHERE settled = 0 GROUP BY uid ORDER BY min(received) LIMIT 1000`)
+func (s *store) open(ctx context.Context) (out []waiting, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT uid, min(noted) FROM signals WHERE settled = 0 GROUP BY uid ORDER BY min(received)`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var uid string
-		if err := rows.Scan(&uid); err != nil {
+		var w waiting
+		if err := rows.Scan(&w.uid, &w.noted); err != nil {
 			return nil, err
 		}
-		uids = append(uids, uid)
+		out = append(out, w)
 	}
-	return uids, rows.Err()
+	return out, rows.Err()
 }
 
 // arrival is a signal with what was done about it.
