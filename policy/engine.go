@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -15,10 +16,14 @@ import (
 
 // Options are the settings of an Engine.
 type Options struct {
-	Logger   *slog.Logger     // default: discard
-	Poll     time.Duration    // how often Watch reads the directory; default 500 ms
-	OnChange func(Status)     // called after each swap and each new failure, from the goroutine that reloaded
-	Clock    func() time.Time // default time.Now
+	Logger   *slog.Logger  // default: discard
+	Poll     time.Duration // how often Watch reads the directory; default 500 ms
+	OnChange func(Status)  // called after each swap and each new failure, from the goroutine that reloaded
+
+	// Before is called with each set that is about to replace the one in force, from the goroutine that reloads. An error keeps the old set in force,
+	// is told like any failure, and Watch tries again: a set that can't be put on record must decide nothing. Default none.
+	Before func(next Status) error
+	Clock  func() time.Time // default time.Now
 }
 
 func (o *Options) setDefaults(poll time.Duration) {
@@ -182,7 +187,10 @@ func (e *Engine) Watch(ctx context.Context) {
 		}
 		if now == seen && now != tried {
 			tried = now
-			_ = e.apply(ctx, src, err) // told by Status, OnChange and the log
+			// Told by Status, OnChange and the log. What was only not put on record is tried again at the next reading.
+			if err := e.apply(ctx, src, err); errors.Is(err, errNotAnnounced) {
+				tried = ""
+			}
 		}
 		seen = now
 		e.reloading.Unlock()
@@ -206,6 +214,10 @@ func (e *Engine) apply(ctx context.Context, src *source, err error) error {
 			err = &LoadError{problems}
 		}
 	}
+	if err == nil {
+		s.loaded = e.options.Clock()
+		err = e.announce(s)
+	}
 	if err != nil {
 		if e.setFailure(err.Error()) {
 			e.options.Logger.ErrorContext(ctx, "policies not loaded, the last good set stays in force",
@@ -214,11 +226,24 @@ func (e *Engine) apply(ctx context.Context, src *source, err error) error {
 		}
 		return fmt.Errorf("loading policies from %s: %w", e.dir, err)
 	}
-	s.loaded = e.options.Clock()
 	e.current.Store(s)
 	e.setFailure("")
 	e.options.Logger.InfoContext(ctx, "policies loaded", "digest", s.digest, "policies", len(s.policies), "files", s.files)
 	e.tell()
+	return nil
+}
+
+// errNotAnnounced marks a set that is sound and that Before did not let in.
+var errNotAnnounced = errors.New("the new set is not in force")
+
+// announce asks Before whether s may replace the set in force. The first set of an engine replaces none.
+func (e *Engine) announce(s *Set) error {
+	if e.options.Before == nil || e.current.Load() == nil {
+		return nil
+	}
+	if err := e.options.Before(Status{Digest: s.digest, Loaded: s.loaded, Policies: len(s.policies), Files: slices.Clone(s.files), Serial: s.serial, Expires: s.expires}); err != nil {
+		return fmt.Errorf("%w: %w", errNotAnnounced, err)
+	}
 	return nil
 }
 

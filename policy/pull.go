@@ -28,6 +28,7 @@ type BundleOptions struct {
 	Logger     *slog.Logger        // default: discard
 	OnChange   func(Status)        // called after each swap and each new failure, from the goroutine that pulled
 	Clock      func() time.Time    // default time.Now
+	Before     func(Status) error  // as in Options; an error leaves the last good bundle in force, and the next pull tries again
 }
 
 // puller fetches bundles for an engine. Its fields are touched only while the engine's reloading is held.
@@ -48,7 +49,7 @@ func OpenURL(ctx context.Context, o BundleOptions) (*Engine, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("opening policy bundle: %w", err)
 	}
-	e := &Engine{options: Options{Logger: o.Logger, Poll: o.Poll, OnChange: o.OnChange, Clock: o.Clock}, pull: &puller{options: o}}
+	e := &Engine{options: Options{Logger: o.Logger, Poll: o.Poll, OnChange: o.OnChange, Before: o.Before, Clock: o.Clock}, pull: &puller{options: o}}
 	e.options.setDefaults(30 * time.Second)
 	if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the policy bundle's cache: %w", err)
@@ -131,6 +132,10 @@ func (e *Engine) pullBundle(ctx context.Context) error {
 			return nil
 		}
 	}
+	if err == nil {
+		s.loaded = e.options.Clock()
+		err = e.announce(s)
+	}
 	if err != nil {
 		if now := e.current.Load(); now != nil && e.stale(now) {
 			err = fmt.Errorf("%w; %w", e.expired(now), err)
@@ -143,7 +148,6 @@ func (e *Engine) pullBundle(ctx context.Context) error {
 		}
 		return fmt.Errorf("pulling policy bundle: %w", err)
 	}
-	s.loaded = e.options.Clock()
 	// Kept before it is in force: after a crash in between, the next run begins with it.
 	keeping := durable.WriteFile(filepath.Join(e.pull.options.CacheDir, cachedBundle), raw, 0o600)
 	e.current.Store(s)

@@ -256,6 +256,47 @@ func TestReloadNow(t *testing.T) {
 	}
 }
 
+// A set that Before does not let in decides nothing, and comes into force by itself once it is let in.
+func TestReloadBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, RolesFile), okRoles)
+		write(t, filepath.Join(dir, "ok.cedar"), okCedar)
+		var refuse error
+		var asked []string
+		var e *Engine
+		e, err := Open(dir, Options{Poll: time.Second, Before: func(next Status) error {
+			if next.Digest == e.Status().Digest {
+				t.Error("asked after it was in force")
+			}
+			asked = append(asked, next.Digest)
+			return refuse
+		}})
+		if err != nil || len(asked) != 0 {
+			t.Fatal(err, asked)
+		}
+		old := e.Status().Digest
+		refuse = errors.New("no room in the journal")
+		write(t, filepath.Join(dir, "more.cedar"), forbidStart)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.Watch(ctx); close(done) }()
+		time.Sleep(5500 * time.Millisecond)
+		synctest.Wait()
+		if s := e.Status(); s.Digest != old || !strings.Contains(s.LastError, "no room in the journal") || len(asked) < 2 || listing(e) == CodeForbidden {
+			t.Errorf("refused: %+v, asked %d times", s, len(asked))
+		}
+		refuse = nil
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if s := e.Status(); s.Digest == old || s.Digest != asked[len(asked)-1] || s.LastError != "" || listing(e) != CodeForbidden {
+			t.Errorf("let in: %+v", s)
+		}
+		stop()
+		<-done
+	})
+}
+
 // Reloads every few milliseconds under load: no decision sees half a set, none is refused wrongly.
 func TestReloadUnderLoad(t *testing.T) {
 	dir := t.TempDir()

@@ -75,17 +75,17 @@ func bundleKey(text string) (ed25519.PublicKey, error) {
 }
 
 // openPolicy opens the policies that the config names: a directory or a bundle, never both.
-func openPolicy(ctx context.Context, cfg Config, changed func(policy.Status)) (*policy.Engine, error) {
+func openPolicy(ctx context.Context, cfg Config, before func(policy.Status) error, changed func(policy.Status)) (*policy.Engine, error) {
 	switch {
 	case (cfg.PolicyDir == "") == (cfg.PolicyBundle == nil):
 		return nil, errors.New("name either policy_dir or policy_bundle")
 	case cfg.PolicyBundle == nil:
-		return policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger, OnChange: changed})
+		return policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger, Before: before, OnChange: changed})
 	}
 	o, err := cfg.PolicyBundle.options()
 	if err != nil {
 		return nil, err
 	}
-	o.Logger, o.OnChange = cfg.Logger, changed
+	o.Logger, o.Before, o.OnChange = cfg.Logger, before, changed
 	return policy.OpenURL(ctx, o)
 }

@@ -131,7 +131,7 @@ func TestPolicySourceIsOne(t *testing.T) {
 		}
 	}
 	for _, cfg := range []Config{{}, {PolicyDir: "/p", PolicyBundle: good}} {
-		if _, err := openPolicy(t.Context(), cfg, nil); err == nil || !strings.Contains(err.Error(), "either") {
+		if _, err := openPolicy(t.Context(), cfg, nil, nil); err == nil || !strings.Contains(err.Error(), "either") {
 			t.Errorf("got %v", err)
 		}
 	}

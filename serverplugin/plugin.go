@@ -54,18 +54,19 @@ type Config struct {
 
 // Plugin is a gate with everything it needs, ready to be mounted in one Temporal server.
 type Plugin struct {
-	gate     *gate.Gate
-	verifier *identity.Verifier
-	policy   *policy.Engine
-	journal  *audit.Journal
-	blobs    string // directory of texts that entries name by digest
-	keys     *attest.Keys
-	standing *standing.State    // nil when nothing is followed
-	follower *standing.Follower // the same
-	metrics  *metrics           // nil without a Meter
-	name     string
-	proof    proof // of internal Nexus calls
-	logger   *slog.Logger
+	gate      *gate.Gate
+	verifier  *identity.Verifier
+	policy    *policy.Engine
+	journal   *audit.Journal
+	blobs     string // directory of texts that entries name by digest
+	keys      *attest.Keys
+	standing  *standing.State    // nil when nothing is followed
+	follower  *standing.Follower // the same
+	metrics   *metrics           // nil without a Meter
+	announced string             // digest of a policy set that is on record and about to be in force; touched by the policy engine's reloads only, one at a time
+	name      string
+	proof     proof // of internal Nexus calls
+	logger    *slog.Logger
 
 	stop     context.CancelFunc // ends the watchers of policies and keys
 	watching sync.WaitGroup
@@ -110,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 		}
 		record = privacy.NewRecorder(p.journal, keys)
 	}
-	if p.policy, err = openPolicy(ctx, cfg, p.policyChanged); err != nil {
+	if p.policy, err = openPolicy(ctx, cfg, p.policyComing, p.policyChanged); err != nil {
 		return nil, fmt.Errorf("opening the server plugin: %w", err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -194,9 +195,27 @@ func (p *Plugin) release() error {
 	return errors.Join(errs...)
 }
 
-// policyChanged records that another policy set is in force, or that one was refused.
+// recordPolicyWithin bounds how long a policy set waits for its entry. The journal answers within milliseconds, or it is broken.
+const recordPolicyWithin = 10 * time.Second
+
+// policyComing makes it durable that a policy set is coming into force. One that can't be recorded does not: nobody could tell later what decided.
+func (p *Plugin) policyComing(next policy.Status) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recordPolicyWithin)
+	defer cancel()
+	if _, err := p.journal.Append(ctx, p.entry(audit.KindPolicy, next.Detail())); err != nil {
+		return fmt.Errorf("recording the policy set: %w", err)
+	}
+	p.announced = next.Digest
+	return nil
+}
+
+// policyChanged records that a policy set was refused, or that the directory is back to what is in force.
 func (p *Plugin) policyChanged(s policy.Status) {
 	p.keepPolicy()
+	if s.LastError == "" && s.Digest == p.announced {
+		p.announced = "" // policyComing recorded it
+		return
+	}
 	detail := s.Detail()
 	if s.LastError != "" {
 		p.metrics.policyRefused()

@@ -80,7 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	if p.record = p.journal; cfg.Protect != nil {
 		p.record = cfg.Protect(p.journal)
 	}
-	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger}); err != nil {
+	if p.policy, err = policy.Open(cfg.PolicyDir, policy.Options{Logger: cfg.Logger, Before: p.policyComing}); err != nil {
 		return nil, wrap(err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -110,6 +110,17 @@ func Open(ctx context.Context, cfg Config) (*Plane, error) {
 	p.watching.Go(func() { keys.Watch(watch) })
 	opened = true
 	return p, nil
+}
+
+// recordPolicyWithin bounds how long a policy set waits for its entry.
+const recordPolicyWithin = 10 * time.Second
+
+// policyComing makes it durable that a policy set is coming into force. One that can't be recorded does not.
+func (p *Plane) policyComing(next policy.Status) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recordPolicyWithin)
+	defer cancel()
+	_, err := p.Record(ctx, audit.Entry{Kind: audit.KindPolicy, Detail: next.Detail()})
+	return err
 }
 
 // Gate is the plane's gate.

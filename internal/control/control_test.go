@@ -1,17 +1,21 @@
 package control_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/bailiwicktest"
+	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -177,5 +181,64 @@ func TestJournalHasOneOwner(t *testing.T) {
 	_, err := control.Open(t.Context(), control.Config{Name: "b", Audience: "b", Issuers: []identity.Issuer{{URL: k.issuer.URL, Audiences: []string{"x"}}}, JournalDir: k.journal})
 	if err == nil {
 		t.Fatal("two control planes share a journal")
+	}
+}
+
+// failing is a journal that stops taking entries when it is told to.
+type failing struct {
+	gate.Recorder
+	broken *atomic.Bool
+}
+
+func (f failing) Append(ctx context.Context, e audit.Entry) (uint64, error) {
+	if f.broken.Load() {
+		return 0, errors.New("no space left on device")
+	}
+	return f.Recorder.Append(ctx, e)
+}
+
+// Another policy set is on record before it decides; one that can't be recorded does not come into force.
+func TestPolicySetsAreRecordedFirst(t *testing.T) {
+	dir, recorded := t.TempDir(), 0
+	var broken atomic.Bool
+	policies, journal := filepath.Join(dir, "policy"), filepath.Join(dir, "journal")
+	if err := policy.WriteStarter(policies); err != nil {
+		t.Fatal(err)
+	}
+	p, err := control.Open(t.Context(), control.Config{
+		Name: "test-control", Audience: "bailiwick:test", Issuers: []identity.Issuer{{URL: bailiwicktest.NewIssuer(t).URL, Audiences: []string{bailiwicktest.Audience}}},
+		PolicyDir: policies, JournalDir: journal, AttestationKey: filepath.Join(dir, "attestation.pem"),
+		Protect: func(r gate.Recorder) gate.Recorder { return failing{r, &broken} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(text string) error {
+		if err := os.WriteFile(filepath.Join(policies, "more.cedar"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p.Policy().Reload()
+	}
+	broken.Store(true)
+	old := p.Policy().Status().Digest
+	text := `@id("one") forbid (principal, action == Action::"ResetWorkflowExecution", resource);`
+	if err := change(text); err == nil || p.Policy().Status().Digest != old || p.Policy().Status().LastError == "" {
+		t.Errorf("without a journal: %v, %+v", err, p.Policy().Status())
+	}
+	broken.Store(false)
+	if err := change(text); err != nil || p.Policy().Status().Digest == old {
+		t.Fatalf("%v, %+v", err, p.Policy().Status())
+	}
+	now := p.Policy().Status().Digest
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range (&kit{journal: journal}).all(t) {
+		if e.Kind == audit.KindPolicy && e.Detail["policy_digest"] == now {
+			recorded++
+		}
+	}
+	if recorded != 1 {
+		t.Errorf("%d entries about policy set %s", recorded, now)
 	}
 }
