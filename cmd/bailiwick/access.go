@@ -131,7 +131,7 @@ With --break-glass, for emergencies, the grant is given at once if policy lets y
 	fl.StringVar(&f.role, "role", "", "read, write, worker or admin; or")
 	fl.StringSliceVar(&f.actions, "action", nil, "single actions instead of a role, such as TerminateWorkflowExecution; may be repeated")
 	fl.StringVarP(&f.workflow, "workflow", "w", "", "only this workflow id")
-	fl.StringVar(&f.run, "run", "", "only this run of it")
+	fl.StringVar(&f.run, "run", "", "only this run; its workflow is looked up if you don't name it")
 	fl.StringVarP(&f.workflowType, "type", "t", "", "only workflows of this type")
 	fl.StringVar(&f.queue, "task-queue", "", "only this task queue")
 	fl.StringVar(&f.duration, "for", "", "how long: 30m, 2h, 1d")
@@ -141,6 +141,8 @@ With --break-glass, for emergencies, the grant is given at once if policy lets y
 	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
 	must(c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(access.Roles(), cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("action", completeActions))
+	must(c.RegisterFlagCompletionFunc("workflow", a.completeWorkflows))
+	must(c.RegisterFlagCompletionFunc("run", a.completeRuns))
 	must(c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "30m", "1h", "2h", "8h"}, cobra.ShellCompDirectiveNoFileComp)))
 	return c
 }
@@ -172,6 +174,14 @@ func (f *scopeFlags) body(a *app, c *cobra.Command) (access.AskBody, error) {
 		return body, badUsage(c, "--for is %q; a duration such as 30m, 2h or 1d is needed", f.duration)
 	}
 	body.Seconds = int64(d / time.Second)
+	if f.run != "" && f.workflow == "" {
+		if body.WorkflowID, err = a.workflowOf(c, where, body.Namespace, f.run); err != nil {
+			return body, err
+		}
+	}
+	if len(where.Namespaces) > 0 && !slices.Contains(where.Namespaces, body.Namespace) {
+		fmt.Fprintf(a.errs, "%s context %s does not list a namespace %s; asking all the same\n", a.errs.yellow("note:"), where.Name, safe(body.Namespace))
+	}
 	return body, nil
 }
 

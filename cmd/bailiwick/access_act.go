@@ -51,6 +51,8 @@ func (a *app) settle(ctx context.Context, client *access.Client, r access.Reques
 // inForce says until when, and where.
 func (a *app) inForce(r access.Request) string {
 	switch {
+	case r.State == access.Active && r.Backend == access.Okta:
+		return fmt.Sprintf(", until %s (%s), by the group %s: it counts in tokens that are issued from now on", r.Expires.Local().Format("15:04:05"), span(time.Now(), r.Expires), safe(r.Group))
 	case r.State == access.Active && r.Everywhere:
 		return fmt.Sprintf(", until %s (%s), at every gate", r.Expires.Local().Format("15:04:05"), span(time.Now(), r.Expires))
 	case r.State == access.Active:

@@ -62,6 +62,11 @@ func (a *app) runListCommand() *cobra.Command {
 				}
 			}
 			all = all[:min(limit, len(all))]
+			seen := make([]recentRun, len(all))
+			for i, l := range all {
+				seen[i] = recentRun{ns, l.WorkflowID, l.RunID}
+			}
+			a.rememberRuns(seen...)
 			if a.asJSON {
 				for _, l := range all {
 					if err := a.out.json(l); err != nil {
