@@ -111,6 +111,13 @@ func (s *errands) of(id, namespace string) *errand {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.known[id]
+	if ok && s.dir != "" {
+		// Whoever removes the file, to stop a schedule or because its creator's data must go, need not start the gate anew.
+		if _, err := os.Stat(s.path(id)); errors.Is(err, os.ErrNotExist) {
+			delete(s.known, id)
+			e, ok = nil, false
+		}
+	}
 	if !ok && s.dir != "" && decisionID.MatchString(id) {
 		raw, err := os.ReadFile(s.path(id))
 		var read errand

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -46,7 +43,7 @@ func (g *Gate) fire(ctx context.Context, a *Admission, c *Call, schedule string,
 	if !ok {
 		return denyRequest(a.id, errors.New("only a start can be a schedule's firing"))
 	}
-	a.trigger = g.triggers.of(a.namespace, schedule, nominalTime(r))
+	a.trigger = g.triggers.of(a.namespace, schedule, nominalTime(r), a.at)
 	if id, ok := DecisionOf(a.trigger); ok {
 		note(entry, audit.DetailOnBehalf, id)
 	}
@@ -152,59 +149,6 @@ func (g *Gate) entitled(ctx context.Context, a *Admission, c *Call, e *errand, e
 	return nil
 }
 
-// triggers remembers who made a schedule start something out of turn, until it does.
-type triggers struct {
-	mu    sync.Mutex // covers known
-	known map[runKey][]trigger
-}
-
-// trigger is for the nominal times between two, both included.
-type trigger struct {
-	from, to time.Time
-	by       string    // signature
-	until    time.Time // when it is forgotten: starts may wait for earlier runs to end
-}
-
-const (
-	triggerKeep = 24 * time.Hour
-	triggersMax = 64 // of one schedule; and 64 times as many schedules
-)
-
-func (t *triggers) learn(namespace, schedule string, now time.Time, more ...trigger) {
-	if len(more) == 0 {
-		return
-	}
-	key := runKey{namespace, schedule, ""}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known == nil || len(t.known) >= triggersMax*triggersMax {
-		t.known = map[runKey][]trigger{}
-	}
-	var kept []trigger
-	for _, old := range t.known[key] {
-		if now.Before(old.until) {
-			kept = append(kept, old)
-		}
-	}
-	kept = append(kept, more...)
-	t.known[key] = kept[max(0, len(kept)-triggersMax):]
-}
-
-// of is who made the schedule start the run of that nominal time: the last who did, or "".
-func (t *triggers) of(namespace, schedule string, nominal time.Time) (by string) {
-	if nominal.IsZero() {
-		return ""
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, known := range t.known[runKey{namespace, schedule, ""}] {
-		if !nominal.Before(known.from) && !nominal.After(known.to) {
-			by = known.by
-		}
-	}
-	return by
-}
-
 func nominalTime(r *workflowservice.StartWorkflowExecutionRequest) time.Time {
 	at := attributeValues(r.GetSearchAttributes().GetIndexedFields()[scheduledAt])
 	if len(at) != 1 {
@@ -215,23 +159,4 @@ func nominalTime(r *workflowservice.StartWorkflowExecutionRequest) time.Time {
 		return time.Time{}
 	}
 	return t.Truncate(time.Second)
-}
-
-// rememberTriggers remembers what a patch, or the patch that comes with a new schedule, starts out of turn. A trigger gets its nominal time
-// here, so that the run that comes of it can be told.
-func (g *Gate) rememberTriggers(a *Admission, schedule string, p *schedulepb.SchedulePatch) {
-	var more []trigger
-	add := func(from, to *timestamppb.Timestamp) {
-		more = append(more, trigger{from.AsTime().Truncate(time.Second), to.AsTime().Truncate(time.Second), a.signature(), a.at.Add(triggerKeep)})
-	}
-	if now := p.GetTriggerImmediately(); now != nil {
-		if now.ScheduledTime == nil {
-			now.ScheduledTime = timestamppb.New(a.at)
-		}
-		add(now.ScheduledTime, now.ScheduledTime)
-	}
-	for _, backfill := range p.GetBackfillRequest() {
-		add(backfill.GetStartTime(), backfill.GetEndTime())
-	}
-	g.triggers.learn(a.namespace, schedule, a.at, more...)
 }

@@ -161,6 +161,23 @@ func TestErrandsOutliveTheProcess(t *testing.T) {
 	if _, err := k.fire(t, req, time.Now()); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
+	// Whoever removes the file takes back who answers for it, at once.
+	aside, err := os.ReadFile(filepath.Join(dir, first+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, first+".json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.fire(t, req, time.Now()); denial(t, err).Code != gate.CodeCreatorUnknown {
+		t.Errorf("after its file was removed: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, first+".json"), aside, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.fire(t, req, time.Now()); err != nil {
+		t.Errorf("after its file was put back: %v", err)
+	}
 	// Saved again, it is the newer one's from its first firing on.
 	second := k.schedule(t, req)
 	if _, err := os.Stat(filepath.Join(dir, first+".json")); err != nil {
@@ -238,9 +255,14 @@ func TestSchedulesFromBeforeTheGate(t *testing.T) {
 	}
 }
 
-// Who makes a schedule start something out of turn is told on the run.
+// Who makes a schedule start something out of turn is told on the run, also when the gate was started anew meanwhile.
 func TestTriggersAreTold(t *testing.T) {
-	k := newKit(t, "")
+	t.Run("in memory", func(t *testing.T) { testTriggers(t, "") })
+	t.Run("on disk", func(t *testing.T) { testTriggers(t, t.TempDir()) })
+}
+
+func testTriggers(t *testing.T, dir string) {
+	k := newKitWith(t, "", gate.Config{StateDir: dir})
 	req := nightly()
 	k.schedule(t, req)
 	bob := k.issuer.User("bob@acme.example", "temporal:deploy:write")
@@ -253,6 +275,9 @@ func TestTriggersAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := patch.Patch.TriggerImmediately.ScheduledTime.AsTime()
+	if dir != "" {
+		k.forgetErrands(t, dir, nil)
+	}
 	run, err := k.fire(t, req, at)
 	if err != nil {
 		t.Fatal(err)
@@ -267,6 +292,42 @@ func TestTriggersAreTold(t *testing.T) {
 	delete(run.Memo.Fields, gate.FieldTrigger) // the same message is used again
 	if run, err := k.fire(t, req, at.Add(time.Hour)); err != nil || run.Memo.Fields[gate.FieldTrigger] != nil {
 		t.Errorf("a firing in turn: %v %v", run.GetMemo(), err)
+	}
+	if dir == "" {
+		return
+	}
+	kept := func() int {
+		files, err := filepath.Glob(filepath.Join(dir, "triggers", "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	if kept() != 1 {
+		t.Errorf("%d files of one trigger", kept())
+	}
+	gone := &workflowservice.DeleteScheduleRequest{Namespace: "deploy", ScheduleId: "nightly"}
+	a, err = k.Admit(t.Context(), k.call("DeleteSchedule", gone, k.alice()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Learn(a, gone, &workflowservice.DeleteScheduleResponse{})
+	if kept() != 0 {
+		t.Error("the triggers of a deleted schedule are kept")
+	}
+	// A place that can't be written refuses the trigger: nobody could be told of it after a restart.
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err = k.Admit(t.Context(), k.call("PatchSchedule", patch, bob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Stamp(a, patch); err == nil {
+		t.Error("a trigger went on that could not be kept")
 	}
 }
 

@@ -54,7 +54,7 @@ type Config struct {
 	Signer   *attest.Signer
 	Standing Standing         // grants and revocations; default none, and then a call that names a grant is denied
 	Runs     Resolver         // default none: where policies look at the type of an existing run, the call is denied
-	StateDir string           // what the gate must know across restarts: who created which schedule, one small file each; default: in memory only
+	StateDir string           // what the gate must know across restarts: who created which schedule and who triggered it, one small file each; default: in memory only
 	Meter    metric.Meter     // default none
 	Clock    func() time.Time // default time.Now
 	Logger   *slog.Logger     // default discards
@@ -75,7 +75,7 @@ type Gate struct {
 	tokens     *tokens
 	attributes attributes
 	errands    *errands
-	triggers   triggers
+	triggers   *triggers
 	handed     handed
 	metrics    *metrics // nil without a Meter
 }
@@ -103,6 +103,9 @@ func New(cfg Config) (*Gate, error) {
 	g.attributes = attributes{resolver: cfg.Runs, clock: cfg.Clock}
 	var err error
 	if g.errands, err = openErrands(cfg.StateDir, cfg.Clock); err != nil {
+		return nil, fmt.Errorf("making a gate: %w", err)
+	}
+	if g.triggers, err = openTriggers(cfg.StateDir, cfg.Clock); err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}
 	if cfg.Meter != nil {

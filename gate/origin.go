@@ -246,6 +246,7 @@ func (g *Gate) Learn(a *Admission, req, resp any) {
 	case *workflowservice.DeleteScheduleResponse:
 		if gone, ok := req.(*workflowservice.DeleteScheduleRequest); ok && gone.GetScheduleId() != "" {
 			g.errands.drop(a.namespace, gone.GetScheduleId(), time.Time{})
+			g.triggers.drop(a.namespace, gone.GetScheduleId())
 		}
 	case *operatorservice.AddSearchAttributesResponse:
 		g.attributes.forget(a.namespace)

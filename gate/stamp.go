@@ -62,10 +62,12 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			}
 		}
 	case *workflowservice.CreateScheduleRequest:
-		g.rememberTriggers(a, r.GetScheduleId(), r.GetInitialPatch())
+		if err := g.rememberTriggers(a, r.GetScheduleId(), r.GetInitialPatch()); err != nil {
+			return err
+		}
 		return g.stampSchedule(a, r)
 	case *workflowservice.PatchScheduleRequest:
-		g.rememberTriggers(a, r.GetScheduleId(), r.GetPatch())
+		return g.rememberTriggers(a, r.GetScheduleId(), r.GetPatch())
 	case *workflowservice.UpdateScheduleRequest:
 		return g.stampSchedule(a, r)
 	case *workflowservice.StartActivityExecutionRequest:
