@@ -50,6 +50,11 @@ func commandAsks(out []ask, req *workflowservice.RespondWorkflowTaskCompletedReq
 		case *commandpb.Command_ScheduleNexusOperationCommandAttributes:
 			r.Endpoint = attrs.ScheduleNexusOperationCommandAttributes.GetEndpoint()
 			out = append(out, ask{action: policy.CommandNexusOperation, resource: r})
+			if r.Endpoint == systemEndpoint {
+				// Temporal answers it itself, without asking any gate: a signal with start, of what the input says.
+				some := policy.Resource{Namespace: namespace, Unresolved: true}
+				out = append(out, ask{action: policy.CommandStartChild, resource: some}, ask{action: policy.CommandSignal, resource: some}, ask{action: "TerminateWorkflowExecution", resource: some})
+			}
 		}
 	}
 	return out

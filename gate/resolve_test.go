@@ -413,6 +413,12 @@ func TestWorkersCommandsAreDecided(t *testing.T) {
 	if denial(t, err).Code != "no_permission" {
 		t.Errorf("a child over a running workflow: %v", err)
 	}
+	// Behind Temporal's own endpoint is a signal with start, of what only the input says.
+	system := &commandpb.Command{Attributes: &commandpb.Command_ScheduleNexusOperationCommandAttributes{ScheduleNexusOperationCommandAttributes: &commandpb.ScheduleNexusOperationCommandAttributes{Endpoint: "__temporal_system"}}}
+	k.setPolicies(t, "")
+	if _, err := k.Admit(t.Context(), k.call("RespondWorkflowTaskCompleted", task(system), worker(k))); denial(t, err).Code != "no_permission" {
+		t.Errorf("an operation of Temporal's own endpoint: %v", err)
+	}
 	// Commands for other namespaces are the server's to ask about, each as the call that it stands for.
 	if _, err := k.Admit(t.Context(), k.call("RespondWorkflowTaskCompleted", task(child("payments", "pay", 0)), worker(k))); err != nil {
 		t.Errorf("a child elsewhere: %v", err)

@@ -257,6 +257,8 @@ func DynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.DisableStreamingAuthorizer.Key(): false,
 		// A task token of one namespace is not accepted under the name of another: the gate decides by the name.
 		dynamicconfig.EnableTokenNamespaceEnforcement.Key(): true,
+		// A workflow's signal with start by way of Temporal's own Nexus endpoint passes no gate. This is the default; it is here as above.
+		dynamicconfig.EnableSignalWithStartFromWorkflow.Key(): false,
 		// A caller's credentials stay out of Nexus handlers. The setting replaces the server's default list, so that is repeated first.
 		dynamicconfig.FrontendNexusRequestHeadersBlacklist.Key(): []string{
 			"accept-encoding", "x-forwarded-for", "xdc-redirection", "xdc-redirection-api", "temporal-nexus-failure-support",
