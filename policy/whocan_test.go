@@ -45,6 +45,7 @@ everyone by grants if it holds a grant for it; is not in the group contractors; 
 group temporal:deploy:admin by admin-role
 group temporal:deploy:read by read-role
 group temporal:deploy:write by write-role
+client 0oabailiwickwfl00001 by read-role
 client 0oareleaseagent00001 by write-role
 everyone by grants if it holds a grant for it
 `},
@@ -74,7 +75,7 @@ everyone by grants if it does not act through an AI agent; holds a grant for it;
 group temporal:deploy:admin by access-approve if it does not act through an AI agent; is not in the group contractors; is not who asks
 group temporal:deploy:approver by access-approve if it does not act through an AI agent; is not in the group contractors; is not who asks
 `},
-		{Question{Action: "GetSystemInfo"}, "\neveryone by cluster-basics\n"},
+		{Question{Action: "GetSystemInfo"}, "\neveryone by cluster-basics\nclient 0oabailiwickwfl00001 by cluster-basics,read-role\n"},
 		{Question{Action: "Admin"}, "\n"},
 		{Question{Action: "Nope"}, "\n"},
 	} {

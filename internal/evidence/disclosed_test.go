@@ -56,7 +56,7 @@ func TestPackOfAnEncryptedLog(t *testing.T) {
 
 	// A name cannot be put in: another key opens nothing.
 	lines := bytes.Split(readPack(t, dir, "disclosed.jsonl"), []byte("\n"))
-	lines[0], lines[1] = slices.Concat(lines[0][:bytes.IndexByte(lines[0], ',')], lines[1][bytes.IndexByte(lines[1], ','):]), lines[1]
+	lines[0] = slices.Concat(lines[0][:bytes.IndexByte(lines[0], ',')], lines[1][bytes.IndexByte(lines[1], ','):])
 	if err := os.WriteFile(filepath.Join(dir, "disclosed.jsonl"), bytes.Join(lines, []byte("\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
