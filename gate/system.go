@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 
-	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
@@ -72,13 +71,7 @@ func (g *Gate) stampSystem(a *Admission, req any) error {
 	switch r := req.(type) {
 	case *workflowservice.StartWorkflowExecutionRequest:
 		if a.trigger != "" {
-			if r.Memo == nil {
-				r.Memo = &commonpb.Memo{}
-			}
-			if r.Memo.Fields == nil {
-				r.Memo.Fields = make(map[string]*commonpb.Payload, 1)
-			}
-			r.Memo.Fields[FieldTrigger] = textPayload(a.trigger)
+			setMemo(&r.Memo, FieldTrigger, a.trigger)
 		}
 	case *workflowservice.SignalWorkflowExecutionRequest:
 		if a.batch == nil {

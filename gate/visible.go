@@ -24,8 +24,7 @@ const (
 	FieldActor      = "BailiwickActor"      // the same of who acted
 	FieldReason     = "BailiwickReason"
 	FieldGrant      = "BailiwickGrant"
-	FieldDecision   = "BailiwickDecision" // memo only
-	FieldTrigger    = "BailiwickTrigger"  // memo only: who made the schedule start this run, and under which decision
+	FieldTrigger    = "BailiwickTrigger" // memo only: who made the schedule start this run, and under which decision
 )
 
 // SearchAttributes are the attributes to register in a namespace, with their types. A namespace without them works: runs there have only
@@ -54,32 +53,28 @@ func visibleOf(s attest.Statement) visible {
 	return visible{clip(display(s.Originator), maxKeyword-4), clip(display(s.Actor), maxKeyword-4), s.Reason, s.Grant, s.ID}
 }
 
-// show puts what people look for into a start's memo and, where the namespace has them, search attributes. What the client set under our
-// names is removed.
+// show puts what people look for into a start's search attributes where the namespace has them, and else, or where they can't hold it whole, into
+// its memo: once, because every history keeps it. What the client set under our names is removed.
 func (g *Gate) show(namespace string, v visible, memo **commonpb.Memo, attributes **commonpb.SearchAttributes) {
 	hide(*memo, *attributes)
 	if v.decision == "" {
 		return
-	}
-	if *memo == nil {
-		*memo = &commonpb.Memo{}
-	}
-	if (*memo).Fields == nil {
-		(*memo).Fields = make(map[string]*commonpb.Payload, 5)
 	}
 	registered := g.attributes.of(namespace)
 	set := func(name, value string) {
 		if value == "" {
 			return
 		}
-		p := textPayload(value)
-		(*memo).Fields[name] = p
 		typ, ok := registered[name]
+		whole := typ != enumspb.INDEXED_VALUE_TYPE_KEYWORD || len(value) <= maxKeyword
+		if !ok || !whole {
+			setMemo(memo, name, value)
+		}
 		if !ok {
 			return
 		}
-		if typ == enumspb.INDEXED_VALUE_TYPE_KEYWORD && len(value) > maxKeyword {
-			p = textPayload(clip(value, maxKeyword-4))
+		if !whole {
+			value = clip(value, maxKeyword-4)
 		}
 		if *attributes == nil {
 			*attributes = &commonpb.SearchAttributes{}
@@ -87,13 +82,22 @@ func (g *Gate) show(namespace string, v visible, memo **commonpb.Memo, attribute
 		if (*attributes).IndexedFields == nil {
 			(*attributes).IndexedFields = make(map[string]*commonpb.Payload, 4)
 		}
-		(*attributes).IndexedFields[name] = p
+		(*attributes).IndexedFields[name] = textPayload(value)
 	}
 	set(FieldOriginator, v.originator)
 	set(FieldActor, v.actor)
 	set(FieldReason, v.reason)
 	set(FieldGrant, v.grant)
-	set(FieldDecision, v.decision)
+}
+
+func setMemo(memo **commonpb.Memo, name, value string) {
+	if *memo == nil {
+		*memo = &commonpb.Memo{}
+	}
+	if (*memo).Fields == nil {
+		(*memo).Fields = make(map[string]*commonpb.Payload, 4)
+	}
+	(*memo).Fields[name] = textPayload(value)
 }
 
 func textPayload(s string) *commonpb.Payload {

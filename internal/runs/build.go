@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -136,7 +137,16 @@ func (b *builder) start(e *historypb.HistoryEvent) {
 	s := b.step(e, KindStart)
 	s.Name, s.ID, s.Identity = b.WorkflowType, b.WorkflowID, a.GetIdentity()
 	b.brings(s, a.GetHeader(), func(v attest.Verified) error { return v.CheckRun(b.run) })
+
+	var by string
+	if json.Unmarshal(a.GetMemo().GetFields()[triggerField].GetData(), &by) == nil && by != "" {
+		t := b.step(e, KindTrigger)
+		t.ID, t.Identity = b.Lineage.ScheduleID, by
+	}
 }
+
+// triggerField is the memo field in which a gate says who made a schedule start a run.
+const triggerField = "BailiwickTrigger"
 
 func (b *builder) signal(e *historypb.HistoryEvent) {
 	a := e.GetWorkflowExecutionSignaledEventAttributes()

@@ -14,6 +14,8 @@ import (
 //
 //	alice@acme.example via bailiwick [01936a2e-…]
 //
+// A run that a schedule started because somebody asked has the same in its memo, because its header is the schedule's creator's.
+//
 // Behind a gate nobody else can write that. Where there is none anybody can, so it counts when the audit log has the decision.
 
 var (
@@ -36,6 +38,8 @@ type Decided struct {
 // decides are the actions by which an act of a kind can have come about.
 func (k Kind) decides() []string {
 	switch k {
+	case KindTrigger:
+		return []string{"PatchSchedule", "CreateSchedule", "UpdateSchedule"}
 	case KindCancelRequest:
 		return []string{"RequestCancelWorkflowExecution", "StartBatchOperation"}
 	case KindTerminate: // a start may end the run that is in its way

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 
@@ -75,5 +76,31 @@ func TestActsWithoutAHeader(t *testing.T) {
 				t.Error("what is not proven counts as invalid")
 			}
 		})
+	}
+}
+
+func TestWhoTriggeredASchedule(t *testing.T) {
+	const signed = "carol@acme.example via bailiwick [" + decision + "]"
+	carol := attest.Party{Principal: "user:https://idp|carol", Login: "carol@acme.example"}
+	for memo, want := range map[string]string{`"` + signed + `"`: carol.Login, `"carol"`: "", `{}`: "no step", `""`: "no step"} {
+		s := newStory(t)
+		s.started(s.sign(attest.EdgeStart, "a", startBinding))
+		s.events[0].GetWorkflowExecutionStartedEventAttributes().Memo = &commonpb.Memo{Fields: map[string]*commonpb.Payload{gate.FieldTrigger: {Data: []byte(memo)}}}
+		timeline, err := Build(s.events, Config{Namespace: "deploy", WorkflowID: "d-1", RunID: "run-1", Keys: s.signer.PublicKeySet(), Audience: aud, Decision: func(string) (*Decided, error) {
+			return &Decided{Actor: carol, Action: "PatchSchedule", Allowed: true, Namespace: "deploy"}, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "no step"
+		if len(timeline.Steps) > 1 && timeline.Steps[1].Kind == KindTrigger {
+			got = ""
+			if actor, _ := timeline.Steps[1].Parties(); actor != nil {
+				got = PartyName(*actor)
+			}
+		}
+		if got != want || timeline.Steps[0].Verdict != Verified {
+			t.Errorf("%s: by %q, want %q; %+v", memo, got, want, timeline.Steps)
+		}
 	}
 }

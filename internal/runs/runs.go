@@ -29,6 +29,7 @@ type Kind string
 
 const (
 	KindStart          Kind = "start"
+	KindTrigger        Kind = "triggered" // somebody made the schedule start this run now
 	KindSignal         Kind = "signal"
 	KindUpdate         Kind = "update"
 	KindActivity       Kind = "activity"
