@@ -262,18 +262,22 @@ func TestReloadBefore(t *testing.T) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, RolesFile), okRoles)
 		write(t, filepath.Join(dir, "ok.cedar"), okCedar)
+		var mu sync.Mutex // covers the two below
 		var refuse error
 		var asked []string
+		count := func() int { mu.Lock(); defer mu.Unlock(); return len(asked) }
 		var e *Engine
 		e, err := Open(dir, Options{Poll: time.Second, Before: func(next Status) error {
 			if next.Digest == e.Status().Digest {
 				t.Error("asked after it was in force")
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, next.Digest)
 			return refuse
 		}})
-		if err != nil || len(asked) != 0 {
-			t.Fatal(err, asked)
+		if err != nil || count() != 0 {
+			t.Fatal(err, count())
 		}
 		old := e.Status().Digest
 		refuse = errors.New("no room in the journal")
@@ -283,13 +287,18 @@ func TestReloadBefore(t *testing.T) {
 		go func() { e.Watch(ctx); close(done) }()
 		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
-		if s := e.Status(); s.Digest != old || !strings.Contains(s.LastError, "no room in the journal") || len(asked) < 2 || listing(e) == CodeForbidden {
-			t.Errorf("refused: %+v, asked %d times", s, len(asked))
+		if s := e.Status(); s.Digest != old || !strings.Contains(s.LastError, "no room in the journal") || count() < 2 || listing(e) == CodeForbidden {
+			t.Errorf("refused: %+v, asked %d times", s, count())
 		}
+		mu.Lock()
 		refuse = nil
+		mu.Unlock()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if s := e.Status(); s.Digest == old || s.Digest != asked[len(asked)-1] || s.LastError != "" || listing(e) != CodeForbidden {
+		mu.Lock()
+		last := asked[len(asked)-1]
+		mu.Unlock()
+		if s := e.Status(); s.Digest == old || s.Digest != last || s.LastError != "" || listing(e) != CodeForbidden {
 			t.Errorf("let in: %+v", s)
 		}
 		stop()
