@@ -71,7 +71,11 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
 		Configure: underStanding(c.standing),
 	}); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the control plane: %w", err), c.standing.Close(), log.Close())
+		err = errors.Join(err, c.standing.Close(), log.Close())
+		if _, invalid := errors.AsType[*policy.LoadError](err); invalid {
+			return nil, &coded{Code: "policy_invalid", Text: err.Error(), Fix: "correct the lines that are named; bailiwick policy check shows the same", Path: d.state.path("policy")}
+		}
+		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
 	mountStanding(c.plane, c.standing)
 	mountRevoked(c.plane, c.standing)

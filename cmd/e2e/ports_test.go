@@ -44,6 +44,7 @@ var public = map[string]map[string]string{
 	},
 	"control": {
 		"/.well-known/bailiwick/keys": "attestation keys are public",
+		"/log/checkpoint":             "checkpoints are for everybody to compare; they name nobody",
 		"/healthz":                    "health says nothing but that it lives",
 	},
 	"ui": {
