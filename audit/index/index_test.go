@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/internal/database/pgtest"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -152,8 +153,8 @@ func TestSQLite(t *testing.T) {
 }
 
 func TestPostgres(t *testing.T) {
-	server := startPostgres(t)
-	conformance(t, server.database)
+	server := pgtest.Start(t)
+	conformance(t, server.Database)
 }
 
 func conformance(t *testing.T, fresh func(*testing.T) string) {

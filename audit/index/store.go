@@ -10,16 +10,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
-
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
-	_ "modernc.org/sqlite"             // driver "sqlite"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
 // FormatVersion is the integer version of the tables. History: 1 (2026-11) first. An index of another version is made again.
@@ -98,48 +91,17 @@ func Open(ctx context.Context, dsn string) (*Index, error) {
 	return x, nil
 }
 
-// IsPostgres reports whether a dsn names a PostgreSQL database and not a file.
-func IsPostgres(dsn string) bool {
-	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
-}
-
 func open(dsn string) (*Index, error) {
-	if dsn == "" {
-		return nil, errors.New("name a file, or a postgres:// URL")
-	}
-	if IsPostgres(dsn) {
-		db, err := sql.Open("pgx", dsn)
-		if err != nil {
-			return nil, err
-		}
-		db.SetMaxOpenConns(8)
-		db.SetConnMaxIdleTime(time.Minute)
-		return &Index{db: db, dialect: postgres, window: firstWindow}, nil
-	}
-	abs, err := filepath.Abs(dsn)
+	// What a power cut takes from the index, the next Sync brings back from the log: hence not FULL.
+	db, err := database.Open(dsn, "busy_timeout(30000)", "synchronous(NORMAL)", "cache_size(-65536)", "mmap_size(1073741824)")
 	if err != nil {
 		return nil, err
 	}
-	// It holds what the log holds: for its owner only.
-	f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
+	x := &Index{db: db, dialect: sqlite, window: firstWindow}
+	if database.IsPostgres(dsn) {
+		x.dialect = postgres
 	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
-	q := url.Values{"_pragma": {
-		"busy_timeout(30000)", "journal_mode(WAL)",
-		// What a power cut takes from the index, the next Sync brings back from the log.
-		"synchronous(NORMAL)", "cache_size(-65536)", "mmap_size(1073741824)",
-	}, "_txlock": {"immediate"}}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(4)
-	return &Index{db: db, dialect: sqlite, window: firstWindow}, nil
+	return x, nil
 }
 
 // Close releases the database.

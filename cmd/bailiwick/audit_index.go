@@ -14,6 +14,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/audit/index"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
 // indexFlags say which log, and where its search index is.
@@ -66,7 +67,7 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 			return nil, &coded{Code: "index_version", Text: err.Error(), Fix: "use a newer bailiwick, or remove the index: it is made again from the log"}
 		case errors.Is(err, fs.ErrPermission):
 			return nil, &coded{Code: "index_not_writable", Text: err.Error(), Fix: "name a file of your own with --index FILE"}
-		case index.IsPostgres(x.dsn): // whose messages may hold parts of the URL, but not the password
+		case database.IsPostgres(x.dsn): // whose messages may hold parts of the URL, but not the password
 			return nil, &coded{Code: "index_unreachable", Text: err.Error(), Fix: "check --index or $BAILIWICK_INDEX; a file needs no server"}
 		}
 		return nil, err

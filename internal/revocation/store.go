@@ -6,12 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // driver "sqlite"
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
 // formatVersion is the integer version of the tables. History: 1 (2026-11) first.
@@ -37,26 +34,11 @@ var schema = []string{
 }
 
 func openStore(ctx context.Context, file string) (*store, error) {
-	abs, err := filepath.Abs(file)
-	if err != nil {
-		return nil, err
-	}
-	// It names people: for its owner only.
-	f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
 	// FULL: a signal that was acknowledged outlives a power cut.
-	q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
-	at := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", at.String())
+	db, err := database.OpenFile(file, "busy_timeout(10000)", "synchronous(FULL)")
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(4)
 	s := &store{db}
 	err = s.write(ctx, func(tx *sql.Tx) error {
 		for _, table := range schema {
@@ -72,7 +54,7 @@ func openStore(ctx context.Context, file string) (*store, error) {
 			return err
 		}
 		if version != formatVersion {
-			return fmt.Errorf("%s has format %s; this program knows %s", abs, version, formatVersion)
+			return fmt.Errorf("%s has format %s; this program knows %s", file, version, formatVersion)
 		}
 		return nil
 	})
@@ -83,14 +65,7 @@ func openStore(ctx context.Context, file string) (*store, error) {
 }
 
 func (s *store) write(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	return database.Write(ctx, s.db, f)
 }
 
 // accept adds signals that did not come before, and sets the named values in the same step.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bailiwick-dev/bailiwick/internal/database/pgtest"
 	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
@@ -75,15 +76,15 @@ func put(t testing.TB, f *Feed, e standing.Event) uint64 {
 // Every store passes the same tests.
 func TestConformance(t *testing.T) {
 	stores := map[string]func(*testing.T) string{"sqlite": func(t *testing.T) string { return filepath.Join(t.TempDir(), "feed.db") }}
-	var server *postgresServer
+	var server *pgtest.Server
 	stores["postgres"] = func(t *testing.T) string {
 
-		return server.database(t)
+		return server.Database(t)
 	}
 	for _, name := range []string{"sqlite", "postgres"} {
 		t.Run(name, func(t *testing.T) {
 			if name == "postgres" {
-				server = startPostgres(t)
+				server = pgtest.Start(t)
 			}
 			for test, run := range map[string]func(*testing.T, string){
 				"publishing twice": publishingTwice, "ends are final": endsAreFinal, "survives a restart": survivesARestart, "one order": oneOrder,

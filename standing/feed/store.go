@@ -6,14 +6,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
-	_ "modernc.org/sqlite"             // driver "sqlite"
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
 // formatVersion is the integer version of the tables. History: 1 (2026-11) first.
@@ -54,39 +49,12 @@ func openStore(ctx context.Context, dsn string) (*store, error) {
 }
 
 func connect(dsn string) (*store, error) {
-	if dsn == "" {
-		return nil, errors.New("name a file, or a postgres:// URL")
-	}
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
-		db, err := sql.Open("pgx", dsn)
-		if err != nil {
-			return nil, err
-		}
-		db.SetMaxOpenConns(8)
-		db.SetConnMaxIdleTime(time.Minute)
-		return &store{db, true}, nil
-	}
-	abs, err := filepath.Abs(dsn)
-	if err != nil {
-		return nil, err
-	}
-	// It names people, what they were granted and why: for its owner only.
-	f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Close(); err != nil {
-		return nil, err
-	}
 	// FULL: a bar that was acknowledged outlives a power cut.
-	q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)"}, "_txlock": {"immediate"}}
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", u.String())
+	db, err := database.Open(dsn, "busy_timeout(10000)", "synchronous(FULL)")
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(4)
-	return &store{db, false}, nil
+	return &store{db, database.IsPostgres(dsn)}, nil
 }
 
 // prepare makes the tables if they are not there, and checks their version.
@@ -129,18 +97,12 @@ func (s *store) meta(ctx context.Context, q querier, name string) (v string, err
 
 // write runs f in a transaction that is the only one to write until it ends, so that positions are given in the order of commits.
 func (s *store) write(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil) // SQLite: BEGIN IMMEDIATE
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if s.postgres {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(advisory)); err != nil {
-			return err
+	return database.Write(ctx, s.db, func(tx *sql.Tx) error {
+		if s.postgres { // SQLite's transactions take the lock when they begin
+			if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(advisory)); err != nil {
+				return err
+			}
 		}
-	}
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
+		return f(tx)
+	})
 }

@@ -1,4 +1,7 @@
-package feed
+// Package pgtest runs a private PostgreSQL server for a test.
+//
+// It owns finding, starting and stopping the server. It refuses to know what is kept in its databases.
+package pgtest
 
 import (
 	"context"
@@ -14,16 +17,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
-// postgresServer is a private PostgreSQL server of one test, reached by a socket in its own directory.
-type postgresServer struct {
+// Server is a private PostgreSQL server of one test, reached by a socket in its own directory.
+type Server struct {
 	socket string
 	made   atomic.Int64 // databases
 }
 
-// startPostgres starts a server from Debian's package. Where PostgreSQL is missing the test is skipped, but not in CI.
-func startPostgres(t *testing.T) *postgresServer {
+// Start starts a server from Debian's package. Where PostgreSQL is missing the test is skipped, but not in CI.
+func Start(t *testing.T) *Server {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if path, err := exec.LookPath("initdb"); err == nil {
@@ -87,15 +92,15 @@ func startPostgres(t *testing.T) *postgresServer {
 			<-exited
 		}
 	})
-	s := &postgresServer{socket: dir}
-	admin, err := connect(s.dsn("postgres"))
+	s := &Server{socket: dir}
+	admin, err := database.Open(s.dsn("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.db.Close()
+	defer admin.Close()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := admin.db.PingContext(ctx)
+		err := admin.PingContext(ctx)
 		cancel()
 		if err == nil {
 			return s
@@ -112,20 +117,20 @@ func startPostgres(t *testing.T) *postgresServer {
 	}
 }
 
-func (s *postgresServer) dsn(database string) string {
-	return "postgres:///" + database + "?user=bailiwick&host=" + url.QueryEscape(s.socket)
+func (s *Server) dsn(name string) string {
+	return "postgres:///" + name + "?user=bailiwick&host=" + url.QueryEscape(s.socket)
 }
 
-// database makes an empty one.
-func (s *postgresServer) database(t *testing.T) string {
+// Database makes an empty one and returns its URL.
+func (s *Server) Database(t *testing.T) string {
 	t.Helper()
-	admin, err := connect(s.dsn("postgres"))
+	admin, err := database.Open(s.dsn("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.db.Close()
+	defer admin.Close()
 	name := fmt.Sprintf("t%d", s.made.Add(1))
-	if _, err := admin.db.ExecContext(t.Context(), `CREATE DATABASE `+name); err != nil {
+	if _, err := admin.ExecContext(t.Context(), `CREATE DATABASE `+name); err != nil {
 		t.Fatal(err)
 	}
 	return s.dsn(name)
