@@ -129,15 +129,20 @@ func (j *Journal) Append(ctx context.Context, e Entry) (seq uint64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("appending entry: %w", err)
 	}
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("appending entry: %w", ctx.Err())
-	}
-	if b.err != nil {
-		return 0, fmt.Errorf("appending entry: %w", b.err)
+	if err := b.wait(ctx); err != nil {
+		return 0, fmt.Errorf("appending entry: %w", err)
 	}
 	return b.first + uint64(i), nil
+}
+
+// wait returns when the batch is durable, or says why the caller can't know that it is.
+func (b *batch) wait(ctx context.Context) error {
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Enqueue records e without waiting for the disk. It fails when the queue is full or the journal is broken; nil does not mean that
@@ -160,28 +165,26 @@ func (j *Journal) AppendRaw(ctx context.Context, raw [][]byte) (first uint64, er
 	if len(raw) == 0 {
 		return j.Next(), nil
 	}
-	for _, entry := range raw {
+	items := make([]item, len(raw))
+	for i, entry := range raw {
 		if len(entry) == 0 || len(entry) > MaxEntry {
 			return 0, fmt.Errorf("appending entries: one has %d bytes: %w", len(entry), ErrTooLarge)
 		}
+		items[i].entry = entry
 	}
-	b, place, err := j.addAll(raw)
+	b, place, err := j.add(items...)
 	if err != nil {
 		return 0, fmt.Errorf("appending entries: %w", err)
 	}
-	select {
-	case <-b.done:
-	case <-ctx.Done():
-		return 0, fmt.Errorf("appending entries: %w", ctx.Err())
-	}
-	if b.err != nil {
-		return 0, fmt.Errorf("appending entries: %w", b.err)
+	if err := b.wait(ctx); err != nil {
+		return 0, fmt.Errorf("appending entries: %w", err)
 	}
 	return b.first + uint64(place), nil
 }
 
-// addAll puts entries into one batch, whatever their number: it is bounded by what one request may carry.
-func (j *Journal) addAll(raw [][]byte) (*batch, int, error) {
+// add puts items into the pending batch, all of them or none, and returns the batch and the first one's place in it. The batch is bounded by
+// what it holds already, so one request is never refused for its own size. Only a single item can be kept.
+func (j *Journal) add(items ...item) (*batch, int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	b := j.pending
@@ -190,37 +193,18 @@ func (j *Journal) addAll(raw [][]byte) (*batch, int, error) {
 		return nil, 0, ErrClosed
 	case j.broken != nil:
 		return nil, 0, j.broken
-	case b.bytes >= j.cfg.QueueBytes:
+	case items[0].kept && len(b.items) >= j.cfg.QueueEntries, b.bytes >= j.cfg.QueueBytes:
 		return nil, 0, ErrFull
 	}
 	place := len(b.items)
-	for _, entry := range raw {
-		b.items = append(b.items, item{entry: entry})
-		b.bytes += int64(len(entry))
+	b.items = append(b.items, items...)
+	for i := range items {
+		b.bytes += int64(len(items[i].entry))
 	}
-	j.signal()
-	return b, place, nil
-}
-
-// add puts it into the pending batch and returns the batch and its place in it.
-func (j *Journal) add(it item) (*batch, int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	b := j.pending
-	switch {
-	case j.closed:
-		return nil, 0, ErrClosed
-	case j.broken != nil:
-		return nil, 0, j.broken
-	case it.kept && len(b.items) >= j.cfg.QueueEntries, b.bytes >= j.cfg.QueueBytes:
-		return nil, 0, ErrFull
-	}
-	b.items = append(b.items, it)
-	b.bytes += int64(len(it.entry))
-	if len(b.items) == 1 {
+	if place == 0 {
 		j.signal()
 	}
-	return b, len(b.items) - 1, nil
+	return b, place, nil
 }
 
 func (j *Journal) signal() {
