@@ -7,9 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -76,26 +74,7 @@ func newFixture(t *testing.T) *fixture {
 // entries are the recorded entries. Denials are recorded without waiting, so the caller says which one it needs to see.
 func (f *fixture) entries(t *testing.T) []audit.Entry {
 	t.Helper()
-	r, err := audit.OpenReader(f.cfg.JournalDir, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	var out []audit.Entry
-	for {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := audit.ParseEntry(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, e)
-	}
+	return bailiwicktest.Entries(t, f.cfg.JournalDir)
 }
 
 // incoming is the context of a gRPC call with a token.

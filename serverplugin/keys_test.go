@@ -1,8 +1,6 @@
 package serverplugin
 
 import (
-	"errors"
-	"io"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/bailiwicktest"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
@@ -36,23 +35,7 @@ func TestKeysAreArchived(t *testing.T) {
 		t.Fatal(err)
 	}
 	var details []map[string]string
-	r, err := audit.OpenReader(cfg.JournalDir, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	for {
-		_, line, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := audit.ParseEntry(line)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range bailiwicktest.Entries(t, cfg.JournalDir) {
 		if e.Kind == audit.KindKey {
 			details = append(details, e.Detail)
 		}

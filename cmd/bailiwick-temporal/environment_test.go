@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -225,26 +223,7 @@ func (e *environment) attested(t *testing.T, h *commonpb.Header) attest.Statemen
 // journal reads what is recorded so far.
 func (e *environment) journal(t *testing.T) []audit.Entry {
 	t.Helper()
-	r, err := audit.OpenReader(e.cfg.JournalDir, 0)
-	if err != nil {
-		t.Fatalf("opening the journal: %v", err)
-	}
-	defer r.Close()
-	var out []audit.Entry
-	for {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatalf("reading the journal: %v", err)
-		}
-		entry, err := audit.ParseEntry(raw)
-		if err != nil {
-			t.Fatalf("parsing an entry: %v", err)
-		}
-		out = append(out, entry)
-	}
+	return bailiwicktest.Entries(t, e.cfg.JournalDir)
 }
 
 // lockedBuffer is a log that the server writes and the test reads.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -85,30 +84,7 @@ func (k *kit) post(t *testing.T, path string, tokens ...string) (int, map[string
 // entries are those of the journal but keys.
 func (k *kit) entries(t *testing.T) []audit.Entry {
 	t.Helper()
-	return slices.DeleteFunc(k.all(t), func(e audit.Entry) bool { return e.Kind == audit.KindKey })
-}
-
-func (k *kit) all(t *testing.T) (out []audit.Entry) {
-	t.Helper()
-	r, err := audit.OpenReader(k.journal, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	for {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := audit.ParseEntry(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, e)
-	}
+	return slices.DeleteFunc(bailiwicktest.Entries(t, k.journal), func(e audit.Entry) bool { return e.Kind == audit.KindKey })
 }
 
 func TestDecisionsAreRecorded(t *testing.T) {
@@ -136,7 +112,7 @@ func TestIssuersKeysAreRecorded(t *testing.T) {
 		k.post(t, "/v1/start?namespace=deploy", alice)
 	}
 	recorded := map[string]int{}
-	for _, e := range k.all(t) {
+	for _, e := range bailiwicktest.Entries(t, k.journal) {
 		switch d := e.Detail; {
 		case e.Kind == audit.KindKey && d["use"] == audit.UseIssuer:
 			if d["issuer"] != k.issuer.URL || d["jwk"] == "" || d["event"] != "published" {
@@ -233,7 +209,7 @@ func TestPolicySetsAreRecordedFirst(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range (&kit{journal: journal}).all(t) {
+	for _, e := range bailiwicktest.Entries(t, journal) {
 		if e.Kind == audit.KindPolicy && e.Detail["policy_digest"] == now {
 			recorded++
 		}

@@ -117,27 +117,12 @@ func (k *kit) ask(t *testing.T, f url.Values) (int, reply) {
 // entry returns the journal's entry with an id.
 func (k *kit) entry(t *testing.T, id string) (found audit.Entry) {
 	t.Helper()
-	r, err := audit.OpenReader(filepath.Join(k.dir, "journal"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	for {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return found
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := audit.ParseEntry(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range bailiwicktest.Entries(t, filepath.Join(k.dir, "journal")) {
 		if e.ID == id {
 			found = e
 		}
 	}
+	return found
 }
 
 func TestEachAct(t *testing.T) {

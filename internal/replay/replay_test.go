@@ -3,7 +3,6 @@ package replay_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -153,26 +152,7 @@ func (s *setup) entries() []audit.Entry {
 	if err := s.journal.Close(); err != nil {
 		s.t.Fatal(err)
 	}
-	r, err := audit.OpenReader(s.dir, 0)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer r.Close()
-	var all []audit.Entry
-	for {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return all
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		e, err := audit.ParseEntry(raw)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		all = append(all, e)
-	}
+	return bailiwicktest.Entries(s.t, s.dir)
 }
 
 func start(ns, id string) *workflowservice.StartWorkflowExecutionRequest {
