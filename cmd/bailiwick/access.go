@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailiwick-dev/bailiwick/internal/access"
-	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
 
@@ -234,62 +230,22 @@ func or(a, b string) string {
 	return b
 }
 
-// maxRecent bounds the requests that completion remembers.
-const maxRecent = 50
-
-// recentFile keeps ids of requests seen here, for completion, which must not ask a server.
-func (a *app) recentFile() (string, error) {
-	home, err := login.Home()
-	if err != nil {
-		return "", err
-	}
-	where, err := a.where()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(home, "requests", where.Name+".json"), nil
-}
-
 // recentRequest is a request as completion shows it.
 type recentRequest struct{ ID, What string }
 
-// rememberRequests keeps ids for completion. That it can't is nobody's concern.
+// rememberRequests keeps ids for completion.
 func (a *app) rememberRequests(seen ...access.Request) {
-	path, err := a.recentFile()
-	if err != nil {
-		return
-	}
 	var all []recentRequest
 	for _, r := range seen {
 		all = append(all, recentRequest{r.Asked.ID, string(r.State) + ", " + r.Asked.What() + " for " + r.Asked.Login})
 	}
-	for _, old := range a.recentRequests() {
-		if !slices.ContainsFunc(all, func(r recentRequest) bool { return r.ID == old.ID }) {
-			all = append(all, old)
-		}
-	}
-	raw, err := json.Marshal(all[:min(len(all), maxRecent)])
-	if err == nil && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
-		_ = durable.WriteFile(path, raw, 0o600)
-	}
-}
-
-func (a *app) recentRequests() (out []recentRequest) {
-	path, err := a.recentFile()
-	if err != nil {
-		return nil
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(raw, &out) != nil {
-		return nil
-	}
-	return out
+	remember(a, "requests", all, func(x, y recentRequest) bool { return x.ID == y.ID })
 }
 
 // completeRequests offers requests seen here lately.
 func (a *app) completeRequests(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	var out []string
-	for _, r := range a.recentRequests() {
+	for _, r := range recent[recentRequest](a, "requests") {
 		if len(args) == 0 && strings.HasPrefix(r.ID, prefix) {
 			out = append(out, r.ID+"\t"+safe(r.What))
 		}

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
 
@@ -52,39 +48,9 @@ func (a *app) workflowOf(c *cobra.Command, where login.Context, namespace, run s
 // recentRun is a run as completion shows it.
 type recentRun struct{ Namespace, Workflow, Run string }
 
-func (a *app) recentRunsFile() (string, error) {
-	path, err := a.recentFile()
-	return filepath.Join(filepath.Dir(filepath.Dir(path)), "runs", filepath.Base(path)), err
-}
-
-// rememberRuns keeps ids of runs for completion, which must not ask a server. That it can't is nobody's concern.
+// rememberRuns keeps ids of runs for completion.
 func (a *app) rememberRuns(seen ...recentRun) {
-	path, err := a.recentRunsFile()
-	if err != nil {
-		return
-	}
-	all := slices.Clone(seen)
-	for _, old := range a.recentRuns() {
-		if !slices.Contains(all, old) {
-			all = append(all, old)
-		}
-	}
-	raw, err := json.Marshal(all[:min(len(all), maxRecent)])
-	if err == nil && os.MkdirAll(filepath.Dir(path), 0o700) == nil {
-		_ = durable.WriteFile(path, raw, 0o600)
-	}
-}
-
-func (a *app) recentRuns() (out []recentRun) {
-	path, err := a.recentRunsFile()
-	if err != nil {
-		return nil
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(raw, &out) != nil {
-		return nil
-	}
-	return out
+	remember(a, "runs", seen, func(x, y recentRun) bool { return x == y })
 }
 
 // completeRuns offers run ids, and completeWorkflows workflow ids, that were seen here lately in the namespace that is named.
@@ -101,7 +67,7 @@ func (a *app) completeRecent(c *cobra.Command, prefix string, show func(recentRu
 	if f := c.Flag("workflow"); f != nil {
 		workflow = f.Value.String()
 	}
-	for _, r := range a.recentRuns() {
+	for _, r := range recent[recentRun](a, "runs") {
 		id, what := show(r)
 		word := id + "\t" + safe(what)
 		if strings.HasPrefix(id, prefix) && (named == "" || named == r.Namespace) && (workflow == "" || id == r.Workflow || workflow == r.Workflow) && !slices.Contains(out, word) {
