@@ -9,13 +9,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // BundleOptions are the settings of an Engine that pulls signed bundles.
@@ -69,10 +69,8 @@ func (o *BundleOptions) check() error {
 	if err != nil {
 		return fmt.Errorf("reading its URL: %w", err)
 	}
-	addr, _ := netip.ParseAddr(u.Hostname())
-	local := addr.IsLoopback() || u.Hostname() == "localhost"
 	switch {
-	case u.Scheme != "https" && (u.Scheme != "http" || !local) || u.Host == "":
+	case u.Scheme != "https" && (u.Scheme != "http" || !netaddr.Loopback(u.Hostname())) || u.Host == "":
 		return fmt.Errorf("%q must be https, or http on loopback", o.URL)
 	case len(o.Keys) == 0:
 		return errors.New("name at least one key that may sign it")

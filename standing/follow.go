@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // FollowConfig are the settings of a Follower. All fields up to State are required.
@@ -112,10 +112,8 @@ func (c *FollowConfig) check() error {
 	if err != nil {
 		return fmt.Errorf("reading the feed's URL: %w", err)
 	}
-	addr, _ := netip.ParseAddr(u.Hostname())
-	local := addr.IsLoopback() || u.Hostname() == "localhost"
 	switch {
-	case u.Scheme != "https" && (u.Scheme != "http" || !local) || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+	case u.Scheme != "https" && (u.Scheme != "http" || !netaddr.Loopback(u.Hostname())) || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
 		return fmt.Errorf("the feed's URL %q must be https, or http on loopback, without a query", c.URL)
 	case c.Token == nil:
 		return errors.New("name the feed's token")

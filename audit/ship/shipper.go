@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // Config are the settings of a Shipper.
@@ -59,7 +59,7 @@ func New(cfg Config) (*Shipper, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("starting shipper: %q is not the URL of a control plane", cfg.URL)
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !netaddr.Loopback(u.Hostname())) {
 		return nil, fmt.Errorf("starting shipper: %s is not https, which is needed beyond this machine", cfg.URL)
 	}
 	if cfg.Journal == "" || cfg.Token == nil {
@@ -79,11 +79,6 @@ func New(cfg Config) (*Shipper, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Shipper{cfg: cfg, base: strings.TrimRight(cfg.URL, "/") + "/v1/journal/"}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Status may be called at any time.

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailiwick-dev/bailiwick/internal/access"
-	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 func (a *app) accessCommand() *cobra.Command {
@@ -41,7 +41,7 @@ func (a *app) accessClient() (*access.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("context %s: control plane %q: %w", where.Name, where.ControlURL, err)
 	}
-	if at.Scheme != "https" && !login.IsLoopback(at.Hostname()) {
+	if at.Scheme != "https" && !netaddr.Loopback(at.Hostname()) {
 		return nil, &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and has no TLS: your token would cross the network in the clear", where.ControlURL), Fix: "name an https URL with `bailiwick login --control-url`"}
 	}
 	session, err := a.session(where)

@@ -21,6 +21,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // where loads the context that the flags and the environment choose.
@@ -86,7 +87,7 @@ func (a *app) dial(ctx context.Context, c login.Context, namespace, reason strin
 	if err != nil {
 		return nil, fmt.Errorf("context %s: address %q: %w", c.Name, c.Address, err)
 	}
-	if !c.TLS && !login.IsLoopback(host) {
+	if !c.TLS && !netaddr.Loopback(host) {
 		return nil, &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and the context has no TLS: your token would cross the network in the clear", c.Address),
 			Fix: "run `bailiwick login --tls …` for it"}
 	}

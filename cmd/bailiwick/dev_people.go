@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
-	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 )
 
@@ -21,7 +21,7 @@ func (a *app) devOrg() (base string, err error) {
 		return "", err
 	}
 	u, err := url.Parse(where.Issuer)
-	if err != nil || !login.IsLoopback(u.Hostname()) {
+	if err != nil || !netaddr.Loopback(u.Hostname()) {
 		return "", &coded{Code: "not_a_development_org", Text: fmt.Sprintf("context %s signs in at %s, which is not a development org on this machine", where.Name, where.Issuer), Fix: "choose the context of `bailiwick dev` with --context; in a real org, its admins change people"}
 	}
 	return u.Scheme + "://" + u.Host, nil

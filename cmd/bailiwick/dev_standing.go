@@ -14,6 +14,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
@@ -44,7 +45,7 @@ func underStanding(f *feed.Feed) func(*gate.Config) {
 func mountStanding(plane *control.Plane, f *feed.Feed) {
 	plane.Handle("GET "+feed.Path, f.Handler())
 	plane.Handle("GET "+feed.Path+"/status", plane.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
-		if d, _ := plane.Decide(r.Context(), who, policy.Request{Action: "GetClusterInfo", Context: policy.Context{SourceIP: control.Source(r)}}); !d.Allow {
+		if d, _ := plane.Decide(r.Context(), who, policy.Request{Action: "GetClusterInfo", Context: policy.Context{SourceIP: netaddr.Source(r)}}); !d.Allow {
 			control.Problem(w, http.StatusForbidden, string(d.Code), "you may not see how gates stand", d.Hint)
 			return
 		}
@@ -70,7 +71,7 @@ func mountRevoked(plane *control.Plane, f *feed.Feed) {
 			return
 		}
 		ask := policy.Request{Principal: who.Claims(), Action: "PollActivityTaskQueue", Resource: policy.Resource{Namespace: q.Get("namespace"), TaskQueue: q.Get("task_queue")}}
-		ask.Context = policy.Context{Now: time.Now(), SourceIP: control.Source(r)}
+		ask.Context = policy.Context{Now: time.Now(), SourceIP: netaddr.Source(r)}
 		if !plane.Policy().Decide(ask).Allow {
 			d, _ := plane.Decide(r.Context(), who, ask)
 			control.Problem(w, http.StatusForbidden, string(d.Code), "only who may take tasks there may ask", d.Hint)

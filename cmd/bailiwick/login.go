@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // defaultScopes are asked for when neither the context nor a flag says: enough for an access token that names the person and their groups,
@@ -95,7 +96,7 @@ func (a *app) target(c *cobra.Command, f loginFlags) (login.Context, error) {
 		return ctx, badUsage(c, "--address %q is not HOST:PORT", ctx.Address)
 	}
 	if f.issuer != "" || c.Flags().Changed("tls") {
-		ctx.TLS = f.tls || !login.IsLoopback(host)
+		ctx.TLS = f.tls || !netaddr.Loopback(host)
 	}
 	return ctx, nil
 }

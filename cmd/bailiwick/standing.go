@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
 
@@ -93,7 +94,7 @@ func (a *app) controlGet(ctx context.Context, c login.Context, path string, into
 	if err != nil || u.Host == "" {
 		return &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s names no control plane", c.Name), Fix: "choose another with --context"}
 	}
-	if u.Scheme != "https" && !login.IsLoopback(u.Hostname()) {
+	if u.Scheme != "https" && !netaddr.Loopback(u.Hostname()) {
 		return &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and has no TLS: your token would cross the network in the clear", u.Host), Fix: "use a context with https"}
 	}
 	session, err := a.session(c)

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -146,7 +146,7 @@ func (s *Service) terms(r *http.Request, who identity.Identity, asked Asked) (ru
 // decide asks policy about the caller. A denial is a *Refusal.
 func (s *Service) decide(r *http.Request, who identity.Identity, action string, asked Asked, requester string) (policy.Decision, string, error) {
 	q := question(action, asked, who.Claims(), requester, s.cfg.Clock())
-	q.Context.SourceIP = source(r)
+	q.Context.SourceIP = netaddr.Source(r)
 	d, id := s.cfg.Decider.Decide(r.Context(), who, q)
 	if d.Allow {
 		return d, id, nil
@@ -156,15 +156,6 @@ func (s *Service) decide(r *http.Request, who identity.Identity, action string, 
 		detail = "policy does not permit it"
 	}
 	return d, id, &Refusal{Status: 403, Code: string(d.Code), Detail: detail, Next: d.Hint, Missing: d.Missing, Decision: id}
-}
-
-// source is the caller's address. Headers by which a proxy would tell another are not believed.
-func source(r *http.Request) netip.Addr {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return at.Addr().Unmap()
 }
 
 // visible reads a request that the caller may see. Whether there is one that they may not see is not told.

@@ -12,6 +12,8 @@ import (
 	"net/smtp"
 	"strings"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // Email sends notices by SMTP (RFC 5321), always encrypted but on loopback.
@@ -39,7 +41,7 @@ func (e *Email) check(dir string) (err error) {
 		e.TLS = "starttls"
 	case "starttls", "tls":
 	case "none":
-		if ip := net.ParseIP(e.host); e.host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !netaddr.Loopback(e.host) {
 			return errors.New("tls: none is possible on loopback only")
 		}
 	default:

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // Webhook is an address that takes notices as JSON. Receivers check the signature over exactly what was sent, refuse timestamps that are more than
@@ -113,7 +115,7 @@ func checkTarget(raw string) error {
 	if u.Scheme == "https" {
 		return nil
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (err == nil && ip.IsLoopback() || u.Hostname() == "localhost") {
+	if u.Scheme == "http" && netaddr.Loopback(u.Hostname()) {
 		return nil
 	}
 	return fmt.Errorf("%s: only https is possible, and http on loopback", u.Host)

@@ -17,6 +17,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -45,7 +46,7 @@ func newKit(t *testing.T) *kit {
 	k.Handle("POST /v1/start", k.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
 		d, id := k.Decide(r.Context(), who, policy.Request{
 			Action: "StartWorkflowExecution", Resource: policy.Resource{Namespace: r.FormValue("namespace")},
-			Context: policy.Context{SourceIP: control.Source(r), Reason: "because", RequestDigest: "d1"},
+			Context: policy.Context{SourceIP: netaddr.Source(r), Reason: "because", RequestDigest: "d1"},
 		})
 		_ = json.NewEncoder(w).Encode(map[string]any{"allow": d.Allow, "code": d.Code, "id": id})
 	}))

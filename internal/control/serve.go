@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/netip"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // Handle mounts a handler, before the plane serves. Patterns are http.ServeMux's.
@@ -32,22 +32,13 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A refusal is on record, and told as Problem tells it.
 func (p *Plane) Authenticated(f func(http.ResponseWriter, *http.Request, identity.Identity)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := p.gate.Authenticate(r.Context(), r.Header.Values("Authorization"), r.Header.Values(gate.MetadataIDToken), Source(r), r.Method+" "+r.Pattern)
+		who, err := p.gate.Authenticate(r.Context(), r.Header.Values("Authorization"), r.Header.Values(gate.MetadataIDToken), netaddr.Source(r), r.Method+" "+r.Pattern)
 		if err != nil {
 			Refuse(w, err)
 			return
 		}
 		f(w, r, who)
 	})
-}
-
-// Source is the address that the request came from; zero when unknown. Headers by which a proxy would tell another are not believed.
-func Source(r *http.Request) netip.Addr {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return at.Addr().Unmap()
 }
 
 // problem is the body of a refusal (RFC 9457). Code is stable; Next is what the caller can do.

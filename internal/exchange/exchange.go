@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 
 	"google.golang.org/grpc/codes"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/gate"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // The identifiers of this exchange.
@@ -108,7 +108,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // issue asks the gate. Nothing is handed out that is not on record.
 func (e *endpoint) issue(w http.ResponseWriter, r *http.Request, token string, act act) {
 	method, request, header := act.request()
-	call := gate.Call{Method: method, Request: request, Authorization: []string{"Bearer " + token}, Source: source(r)}
+	call := gate.Call{Method: method, Request: request, Authorization: []string{"Bearer " + token}, Source: netaddr.Source(r)}
 	if act.Reason != "" {
 		call.Reason = []string{act.Reason}
 	}
@@ -189,15 +189,6 @@ func checkForm(form url.Values) error {
 		return errors.New("scope, resource and audience mean nothing here: the act is described in authorization_details")
 	}
 	return nil
-}
-
-// source is the address that the request came from. Headers by which a proxy would tell another are not believed.
-func source(r *http.Request) netip.Addr {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return at.Addr().Unmap()
 }
 
 func write(w http.ResponseWriter, status int, body any) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -151,7 +152,7 @@ func (o *OTLPConfig) check(c *complaints) {
 func (y *SyslogConfig) check(c *complaints) {
 	c.oneOf("syslog.network", y.Network, "tls", "tcp", "udp")
 	host, ok := checkAddress(c, "syslog.address", y.Address)
-	if ok && y.Network != "tls" && !isLoopback(host) {
+	if ok && y.Network != "tls" && !netaddr.Loopback(host) {
 		c.add("syslog.network is %s, which is neither encrypted nor authenticated: off loopback use tls", y.Network)
 	}
 	if *y.Facility < 0 || *y.Facility > 23 {
@@ -204,7 +205,7 @@ func checkURL(c *complaints, field, text string) {
 		c.add("%s holds a user or password: use token_file", field)
 	case u.Fragment != "":
 		c.add("%s has a fragment", field)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !netaddr.Loopback(u.Hostname()):
 		c.add("%s is http, which neither encrypts nor authenticates: off loopback use https", field)
 	case forbiddenHost(u.Hostname()):
 		c.add("%s names an address that no receiver has (link-local, multicast or unspecified)", field)
@@ -243,15 +244,6 @@ func checkHeaders(c *complaints, field string, headers map[string]string) {
 			c.add("%s: %s is set by the sink (secrets go into token_file)", field, canonical)
 		}
 	}
-}
-
-// isLoopback reports whether a host can only be this machine.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // forbiddenHost reports whether a literal address is one that no receiver has.

@@ -14,12 +14,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // dialer connects to receivers only: whatever a name resolves to, addresses that no receiver has are refused, and loopback unless the
 // configuration names it. Names that resolve to this machine would lead to ports that trust it.
 func dialer(host string, timeout time.Duration) *net.Dialer {
-	loopback := isLoopback(host)
+	loopback := netaddr.Loopback(host)
 	return &net.Dialer{
 		Timeout:   timeout,
 		KeepAlive: 30 * time.Second,

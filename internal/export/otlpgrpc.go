@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // otlpGRPCSink sends log records to a collector over gRPC: TLS, or plain text on loopback when no certificate authority is named.
@@ -31,7 +33,7 @@ func newOTLPGRPCSink(cfg OTLPConfig) (*otlpGRPCSink, error) {
 		return nil, fmt.Errorf("reading the collector's address: %w", err)
 	}
 	var with credentials.TransportCredentials
-	if isLoopback(host) && cfg.TLS == (TLSConfig{}) {
+	if netaddr.Loopback(host) && cfg.TLS == (TLSConfig{}) {
 		with = insecure.NewCredentials()
 	} else {
 		tlsConfig, err := cfg.TLS.config(host)

@@ -9,12 +9,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 // Sentinels to branch on.
@@ -76,19 +77,10 @@ func checkURL(what, raw string) error {
 	if err != nil || u.Host == "" || u.User != nil {
 		return fmt.Errorf("%s %q is not an absolute URL", what, raw)
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && netaddr.Loopback(u.Hostname()) {
 		return nil
 	}
 	return fmt.Errorf("%s %q must use https (http is accepted on loopback only)", what, raw)
-}
-
-// IsLoopback reports whether host is a loopback address or "localhost". A port, if any, must have been removed.
-func IsLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // explain turns a provider's answer into an error that says what happened without ever holding a token.
