@@ -67,7 +67,7 @@ func newFixture(t *testing.T) *fixture {
 			t.Error(err)
 		}
 	})
-	f.auth = NewAuthorizer(f.plugin.gate, slog.New(slog.DiscardHandler))
+	f.auth = NewAuthorizer(f.plugin.house.Gate(), slog.New(slog.DiscardHandler))
 	return f
 }
 
@@ -350,7 +350,7 @@ func TestCredentialsHide(t *testing.T) {
 func TestInterceptor(t *testing.T) {
 	f := newFixture(t)
 	alice := f.issuer.User("alice@acme.example", "temporal:payments:write")
-	i := NewInterceptor(f.plugin.gate)
+	i := NewInterceptor(f.plugin.house.Gate())
 	req := startRequest("payments")
 	info := &grpc.UnaryServerInfo{FullMethod: api.WorkflowServicePrefix + "StartWorkflowExecution"}
 	reached := 0

@@ -75,7 +75,7 @@ func TestPolicyBundle(t *testing.T) {
 	}
 	call := gate.Call{Method: "/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo", Authorization: []string{"Bearer " + issuer.User("alice@acme.example")}}
 	for range 3 {
-		if _, err := p.gate.Admit(t.Context(), call); err != nil {
+		if _, err := p.house.Gate().Admit(t.Context(), call); err != nil {
 			t.Fatal(err)
 		}
 	}

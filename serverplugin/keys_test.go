@@ -26,7 +26,7 @@ func TestKeysAreArchived(t *testing.T) {
 		t.Fatal(err)
 	}
 	who := attest.Party{Principal: "user:https://idp.example|00u1"}
-	raw, err := p.keys.Signer().Sign(attest.Statement{ID: "d1", Issuer: "test", Audience: "bailiwick:test", Edge: attest.EdgeStart, Originator: who, Actor: who,
+	raw, err := p.house.Signer().Sign(attest.Statement{ID: "d1", Issuer: "test", Audience: "bailiwick:test", Edge: attest.EdgeStart, Originator: who, Actor: who,
 		Binding: attest.Binding{Namespace: "n", WorkflowID: "w", WorkflowType: "t"}, IssuedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)

@@ -8,27 +8,19 @@ package serverplugin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sync"
-	"time"
 
-	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/temporal"
 
-	"github.com/bailiwick-dev/bailiwick/attest"
-	"github.com/bailiwick-dev/bailiwick/audit"
-	"github.com/bailiwick-dev/bailiwick/audit/blobs"
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/gatehouse"
 	"github.com/bailiwick-dev/bailiwick/internal/privacy"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing"
@@ -54,101 +46,66 @@ type Config struct {
 
 // Plugin is a gate with everything it needs, ready to be mounted in one Temporal server.
 type Plugin struct {
-	gate      *gate.Gate
-	verifier  *identity.Verifier
-	policy    *policy.Engine
-	journal   *audit.Journal
-	blobs     string // directory of texts that entries name by digest
-	keys      *attest.Keys
-	standing  *standing.State    // nil when nothing is followed
-	follower  *standing.Follower // the same
-	metrics   *metrics           // nil without a Meter
-	announced string             // digest of a policy set that is on record and about to be in force; touched by the policy engine's reloads only, one at a time
-	name      string
-	proof     proof // of internal Nexus calls
-	logger    *slog.Logger
-
-	stop     context.CancelFunc // ends the watchers of policies and keys
-	watching sync.WaitGroup
+	house    *gatehouse.House
+	standing *standing.State    // nil when nothing is followed
+	follower *standing.Follower // the same
+	metrics  *metrics           // nil without a Meter
+	proof    proof              // of internal Nexus calls
+	logger   *slog.Logger
 }
 
 // Open makes the parts of a gate and starts watching the policy directory. It needs no network: issuers are asked when the first token
 // comes. The caller closes the plugin after the server has stopped.
 func Open(ctx context.Context, cfg Config) (*Plugin, error) {
+	p, err := open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(cfg.Issuers) == 0 {
-		return nil, errors.New("opening the server plugin: no issuer is configured, so nobody could ever be let in")
+	if cfg.StateDir == "" {
+		cfg.StateDir = filepath.Join(cfg.JournalDir, "errands")
 	}
-	p := &Plugin{name: cfg.Name, proof: newProof(), logger: cfg.Logger}
-	opened := false
-	defer func() {
-		if !opened {
-			p.release()
-		}
-	}()
-
+	p := &Plugin{proof: newProof(), logger: cfg.Logger}
 	var err error
 	if p.metrics, err = newMetrics(cfg.Meter); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
+		return nil, err
 	}
-	verify := identity.Config{Issuers: cfg.Issuers, Logger: cfg.Logger, NewKeys: p.recordIssuerKeys}
+	house := gatehouse.Config{
+		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.Issuers, JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey,
+		Policies:      func(h gatehouse.Hooks) (*policy.Engine, error) { return openPolicy(ctx, cfg, h.Before, h.Changed) },
+		PolicyRefused: p.metrics.policyRefused, Logger: cfg.Logger,
+		Configure: func(lasting context.Context, g *gate.Config) error {
+			g.Runs, g.Meter, g.StateDir, g.AdoptSchedules = cfg.Runs, cfg.Meter, cfg.StateDir, cfg.AdoptSchedules
+			if cfg.Standing == nil {
+				return nil
+			}
+			if err := p.followStanding(lasting, cfg); err != nil {
+				return err
+			}
+			g.Standing = p.standing
+			return nil
+		},
+	}
 	if p.metrics != nil {
-		verify.Looked = p.metrics.tokenSeen
+		house.Looked = p.metrics.tokenSeen
 	}
-	if p.verifier, err = identity.NewVerifier(verify); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
-	}
-	if p.journal, err = audit.OpenJournal(audit.JournalConfig{Dir: cfg.JournalDir, Logger: cfg.Logger}); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
-	}
-	var record gate.Recorder = p.journal
 	if cfg.PrivacyDir != "" {
 		keys, err := privacy.OpenStore(cfg.PrivacyDir)
 		if err != nil {
-			return nil, fmt.Errorf("opening the server plugin: %w", err)
+			return nil, err
 		}
-		record = privacy.NewRecorder(p.journal, keys)
+		house.Protect = func(journal gate.Recorder) gate.Recorder { return privacy.NewRecorder(journal, keys) }
 	}
-	if p.policy, err = openPolicy(ctx, cfg, p.policyComing, p.policyChanged); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
+	if p.house, err = gatehouse.Open(ctx, house); err != nil {
+		p.followed()
+		return nil, err
 	}
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stop = stop
-	if err := p.openKeys(watch, cfg.AttestationKey); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
-	}
-	signer := p.keys.Signer()
-	mounted := gate.Config{
-		Name: cfg.Name, Audience: cfg.Audience,
-		Verifier: p.verifier, Policy: p.policy, Log: record, Signer: signer, Runs: cfg.Runs, Meter: cfg.Meter, Logger: cfg.Logger,
-		StateDir: cfg.StateDir, AdoptSchedules: cfg.AdoptSchedules,
-	}
-	if mounted.StateDir == "" {
-		mounted.StateDir = filepath.Join(cfg.JournalDir, "errands")
-	}
-	if cfg.Standing != nil {
-		if err := p.followStanding(watch, cfg); err != nil {
-			return nil, fmt.Errorf("opening the server plugin: %w", err)
-		}
-		mounted.Standing = p.standing
-	}
-	if p.gate, err = gate.New(mounted); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: %w", err)
-	}
-	p.blobs = blobs.Beside(cfg.JournalDir)
-	p.keepPolicy()
-	// The first entry of a run proves that the journal can be written before the first caller depends on it.
-	started := p.policy.Status().Detail()
-	started["event"], started["attestation_key"] = "started", signer.KeyID()
-	if _, err := p.journal.Append(ctx, p.entry(audit.KindGate, started)); err != nil {
-		return nil, fmt.Errorf("opening the server plugin: recording the start: %w", err)
-	}
-
-	p.watching.Go(func() { p.policy.Watch(watch) })
-	p.watching.Go(func() { p.keys.Watch(watch) })
-	opened = true
 	return p, nil
 }
 
@@ -156,93 +113,30 @@ func Open(ctx context.Context, cfg Config) (*Plugin, error) {
 // mTLS: Temporal's own services have no token and are let in by their certificate only. The server's dynamic config must hold
 // DynamicConfig's values.
 func (p *Plugin) ServerOptions() []temporal.ServerOption {
-	authorizer := NewAuthorizer(p.gate, p.logger)
+	authorizer := NewAuthorizer(p.house.Gate(), p.logger)
 	authorizer.proof = p.proof
 	return []temporal.ServerOption{
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return ClaimMapper{} }),
 		temporal.WithAuthorizer(authorizer),
-		temporal.WithChainedFrontendGrpcInterceptors(NewInterceptor(p.gate).Intercept),
+		temporal.WithChainedFrontendGrpcInterceptors(NewInterceptor(p.house.Gate()).Intercept),
 	}
 }
 
 // PolicyStatus is what policy is in force.
-func (p *Plugin) PolicyStatus() policy.Status { return p.policy.Status() }
+func (p *Plugin) PolicyStatus() policy.Status { return p.house.Policy().Status() }
 
 // Close records the end, stops watching and releases the journal. The server must have stopped: calls that are still under way after Close
 // are denied, because they can no longer be recorded.
 func (p *Plugin) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_, err := p.journal.Append(ctx, p.entry(audit.KindGate, map[string]string{"event": "stopped"}))
-	if err != nil {
-		err = fmt.Errorf("recording the stop: %w", err)
-	}
-	return errors.Join(err, p.release())
+	err := p.house.Close()
+	p.followed()
+	return err
 }
 
-func (p *Plugin) release() error {
-	if p.stop != nil {
-		p.stop()
-		p.watching.Wait()
-	}
-	var errs []error
-	if p.journal != nil {
-		errs = append(errs, p.journal.Close())
-	}
-	if p.verifier != nil {
-		errs = append(errs, p.verifier.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// recordPolicyWithin bounds how long a policy set waits for its entry. The journal answers within milliseconds, or it is broken.
-const recordPolicyWithin = 10 * time.Second
-
-// policyComing makes it durable that a policy set is coming into force. One that can't be recorded does not: nobody could tell later what decided.
-func (p *Plugin) policyComing(next policy.Status) error {
-	ctx, cancel := context.WithTimeout(context.Background(), recordPolicyWithin)
-	defer cancel()
-	if _, err := p.journal.Append(ctx, p.entry(audit.KindPolicy, next.Detail())); err != nil {
-		return fmt.Errorf("recording the policy set: %w", err)
-	}
-	p.announced = next.Digest
-	return nil
-}
-
-// policyChanged records that a policy set was refused, or that the directory is back to what is in force.
-func (p *Plugin) policyChanged(s policy.Status) {
-	p.keepPolicy()
-	if s.LastError == "" && s.Digest == p.announced {
-		p.announced = "" // policyComing recorded it
-		return
-	}
-	detail := s.Detail()
-	if s.LastError != "" {
-		p.metrics.policyRefused()
-		// The text names files and lines of policies; its digest is enough to find the log line, and entries stay small.
-		sum := sha256.Sum256([]byte(s.LastError))
-		detail["error_digest"] = hex.EncodeToString(sum[:])
-	}
-	if err := p.journal.Enqueue(p.entry(audit.KindPolicy, detail)); err != nil {
-		p.logger.Warn("a policy change could not be recorded", "error", err)
-	}
-}
-
-// keepPolicy keeps the texts of the set in force beside the journal, under the digest that entries name them by, so that a decision can be
-// explained and proven when the set is long gone. Decisions do not wait for it: the digest is in each of them anyway.
-func (p *Plugin) keepPolicy() {
-	if p.policy == nil {
-		return // told of while the policies are being opened; Open keeps what it ends with
-	}
-	if _, err := blobs.Put(p.blobs, p.policy.Archive()); err != nil {
-		p.logger.Warn("the texts of the policy set could not be kept", "error", err)
-	}
-}
-
-func (p *Plugin) entry(kind audit.Kind, detail map[string]string) audit.Entry {
-	return audit.Entry{
-		Version: audit.EntryVersion, ID: uuid.Must(uuid.NewV7()).String(), Time: time.Now().UTC(), Kind: kind, Gate: p.name,
-		Actor: audit.Party{Principal: "gate:" + p.name}, Detail: detail,
+// followed waits until nothing is followed any more: the house, which it ends with, is closed.
+func (p *Plugin) followed() {
+	if p.follower != nil {
+		<-p.follower.Done()
 	}
 }
 

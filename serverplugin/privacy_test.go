@@ -29,11 +29,11 @@ func TestPersonalDataIsEncrypted(t *testing.T) {
 	if f.plugin, err = Open(t.Context(), f.cfg); err != nil {
 		t.Fatal(err)
 	}
-	who, err := f.plugin.verifier.Verify(t.Context(), identity.ParseUnverified(issuer.User("alice@acme.example", "temporal:deploy:write")))
+	who, err := f.plugin.house.Verifier().Verify(t.Context(), identity.ParseUnverified(issuer.User("alice@acme.example", "temporal:deploy:write")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.plugin.gate.Judge(t.Context(), gate.Question{Who: who, Action: "StartWorkflowExecution", Resource: policy.Resource{Namespace: "deploy", WorkflowID: "w1"},
+	if _, err := f.plugin.house.Gate().Judge(t.Context(), gate.Question{Who: who, Action: "StartWorkflowExecution", Resource: policy.Resource{Namespace: "deploy", WorkflowID: "w1"},
 		Context: policy.Context{Reason: "for alice only"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,6 @@ func (p *Plugin) followStanding(ctx context.Context, cfg Config) error {
 	if p.follower, err = standing.Follow(ctx, follow); err != nil {
 		return err
 	}
-	p.watching.Go(func() { <-p.follower.Done() })
 	return p.observeStanding(cfg.Meter)
 }
 

@@ -12,7 +12,7 @@ import (
 // Decide decides one act of an authenticated caller and records the decision, durably when it changes something. What can't be decided or
 // recorded is a denial. id is the audit entry's.
 func (p *Plane) Decide(ctx context.Context, who identity.Identity, r policy.Request) (d policy.Decision, id string) {
-	j, err := p.gate.Judge(ctx, gate.Question{
+	j, err := p.Gate().Judge(ctx, gate.Question{
 		Who: who, Action: r.Action, Resource: r.Resource, Context: r.Context, Source: r.Context.SourceIP, Digest: r.Context.RequestDigest,
 	})
 	if err == nil {

@@ -32,7 +32,7 @@ func (p *Plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A refusal is on record, and told as Problem tells it.
 func (p *Plane) Authenticated(f func(http.ResponseWriter, *http.Request, identity.Identity)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := p.gate.Authenticate(r.Context(), r.Header.Values("Authorization"), r.Header.Values(gate.MetadataIDToken), netaddr.Source(r), r.Method+" "+r.Pattern)
+		who, err := p.Gate().Authenticate(r.Context(), r.Header.Values("Authorization"), r.Header.Values(gate.MetadataIDToken), netaddr.Source(r), r.Method+" "+r.Pattern)
 		if err != nil {
 			Refuse(w, err)
 			return
