@@ -63,6 +63,32 @@ func forge(t *testing.T, dir string, n, odd int) {
 	}
 }
 
+// killSealer runs a sealer in a process of its own and kills it after 50 to 50+most ms, in which write is called again and again.
+func killSealer(t *testing.T, dir string, round, most int, write func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "started" {
+		t.Fatalf("child says %q", lines.Text())
+	}
+	for kill := time.Now().Add(time.Duration(50+rand.IntN(most)) * time.Millisecond); time.Now().Before(kill); time.Sleep(2 * time.Millisecond) {
+		write()
+	}
+	_ = cmd.Process.Kill()
+	for lines.Scan() {
+		t.Errorf("round %d: child says %q", round, lines.Text())
+	}
+	_ = cmd.Wait()
+}
+
 // A sealer killed at any moment, while the journal grows, goes on where it was: nothing missing, doubled or moved.
 func TestKilledSealer(t *testing.T) {
 	l := newLog(t)
@@ -74,34 +100,14 @@ func TestKilledSealer(t *testing.T) {
 	defer j.Close()
 	n := 0
 	for round := range 8 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childVariable+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		if !lines.Scan() || lines.Text() != "started" {
-			t.Fatalf("child says %q", lines.Text())
-		}
-		kill := time.Now().Add(time.Duration(50+rand.IntN(400)) * time.Millisecond)
-		for time.Now().Before(kill) {
+		killSealer(t, dir, round, 400, func() {
 			for range 50 {
 				if err := j.Enqueue(entry(n)); err != nil {
 					t.Fatal(err)
 				}
 				n++
 			}
-			time.Sleep(2 * time.Millisecond)
-		}
-		_ = cmd.Process.Kill()
-		for lines.Scan() {
-			t.Errorf("round %d: child says %q", round, lines.Text())
-		}
-		_ = cmd.Wait()
+		})
 		if r := l.verify(t); !r.OK() && codes(r) != "checkpoint_missing" {
 			t.Fatalf("round %d: %v", round, r.Problems)
 		}

@@ -1,13 +1,11 @@
 package tiles
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -385,21 +383,7 @@ func TestKilledSealerOfTwo(t *testing.T) {
 	a, b := openGate(t, l.journal), openGate(t, l.second)
 	na, nb := 0, 0
 	for round := range 8 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childVariable+"="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		if !lines.Scan() || lines.Text() != "started" {
-			t.Fatalf("child says %q", lines.Text())
-		}
-		kill := time.Now().Add(time.Duration(50+rand.IntN(300)) * time.Millisecond)
-		for time.Now().Before(kill) {
+		killSealer(t, dir, round, 300, func() {
 			for range 30 {
 				_ = a.Enqueue(gateEntry("a", na, 0))
 				na++
@@ -408,13 +392,7 @@ func TestKilledSealerOfTwo(t *testing.T) {
 				_ = b.Enqueue(gateEntry("b", nb, 0))
 				nb++
 			}
-			time.Sleep(2 * time.Millisecond)
-		}
-		_ = cmd.Process.Kill()
-		for lines.Scan() {
-			t.Errorf("round %d: child says %q", round, lines.Text())
-		}
-		_ = cmd.Wait()
+		})
 		if r := l.verify(t); !r.OK() && codes(r) != "checkpoint_missing" {
 			t.Fatalf("round %d: %v", round, r.Problems)
 		}
