@@ -18,6 +18,9 @@ import (
 	"github.com/bailiwick-dev/bailiwick/audit"
 )
 
+//go:embed head.html
+var headHTML string // what both pages begin with
+
 //go:embed report.html
 var reportHTML string
 
@@ -295,7 +298,7 @@ func (v *view) render() ([]byte, error) { return render("report", reportHTML, v)
 
 // render runs a template; html/template escapes whatever comes out of entries.
 func render(name, text string, data any) ([]byte, error) {
-	t, err := template.New(name).Funcs(pageFuncs).Parse(text)
+	t, err := template.New(name).Funcs(pageFuncs).Parse(headHTML + text)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template of the %s: %w", name, err)
 	}
