@@ -68,28 +68,24 @@ func (g *Gate) Judge(ctx context.Context, q Question) (Judgement, error) {
 	if !known {
 		return Judgement{}, denyUnknown(id, q.Action)
 	}
-	stood := audit.Entry{
-		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: q.Action, Access: string(action.Access),
-		Resource: q.Resource, Reason: q.Context.Reason, RequestDigest: q.Digest, Source: (&Call{Source: q.Source}).source(), Detail: q.Detail,
-	}
-	p, denial := g.stand(id, g.people.of(q.Who.Claims()), now, &stood)
-	if denial != nil {
-		return Judgement{}, g.refuse(ctx, &stood, denial)
-	}
-	q.Detail = stood.Detail
-	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest, q.Context.AMR = now, q.Source, q.Digest, q.Who.AMR()
-	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
-	if asked := q.Context.Detail(); asked != nil { // what policy saw of a request for access, so that the decision can be replayed
-		maps.Copy(asked, q.Detail)
-		q.Detail = asked
-	}
-	c := Call{Source: q.Source}
+	// A grant counts for the calls that it was given for, and is proven there; a question has none.
+	q.Context.Now, q.Context.SourceIP, q.Context.RequestDigest, q.Context.AMR, q.Context.Granted, q.Context.Grant = now, q.Source, q.Digest, q.Who.AMR(), false, ""
 	entry := audit.Entry{
-		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Actor: p.party, Action: q.Action,
-		Access: string(action.Access), Resource: q.Resource, Decision: &d, Reason: q.Context.Reason, Grant: q.Context.Grant,
-		Granted: q.Context.Granted, BreakGlass: q.Context.BreakGlass, RequestDigest: q.Digest, Source: c.source(), Detail: q.Detail,
+		Version: audit.EntryVersion, ID: id, Time: now.UTC(), Kind: audit.KindDecision, Gate: g.cfg.Name, Action: q.Action, Access: string(action.Access),
+		Resource: q.Resource, Reason: q.Context.Reason, BreakGlass: q.Context.BreakGlass, RequestDigest: q.Digest, Source: (&Call{Source: q.Source}).source(),
+		Detail: q.Detail,
 	}
+	p, denial := g.stand(id, g.people.of(q.Who.Claims()), now, &entry)
 	entry.Actor.AMR = q.Context.AMR
+	if denial != nil {
+		return Judgement{}, g.refuse(ctx, &entry, denial)
+	}
+	d := g.cfg.Policy.Decide(policy.Request{Principal: p.claims, Action: q.Action, Resource: q.Resource, Context: q.Context})
+	entry.Decision = &d
+	if asked := q.Context.Detail(); asked != nil { // what policy saw of a request for access, so that the decision can be replayed
+		maps.Copy(asked, entry.Detail)
+		entry.Detail = asked
+	}
 	if d.Allow && action.Mutating {
 		if err := g.append(ctx, &entry); err != nil {
 			return Judgement{}, denyAudit(id)

@@ -43,6 +43,21 @@ func TestJudgeDecidesAndRecords(t *testing.T) {
 	}
 }
 
+// A question brings no grant along: nobody has proven one.
+func TestJudgeTakesNoGrant(t *testing.T) {
+	k := newKit(t, "")
+	who, err := k.Authenticate(t.Context(), []string{"Bearer " + k.alice()}, nil, officeAddr, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := k.Judge(t.Context(), gate.Question{
+		Who: who, Action: "StartWorkflowExecution", Resource: policy.Resource{Namespace: "payments"}, Context: policy.Context{Granted: true, Grant: "g1"},
+	})
+	if e := k.log.last(t); err != nil || j.Decision.Allow || e.Granted || e.Grant != "" {
+		t.Errorf("%+v, %v; entry %+v", j, err, e)
+	}
+}
+
 func TestAuthenticateRecordsRefusals(t *testing.T) {
 	k := newKit(t, "")
 	var d *gate.Denial
