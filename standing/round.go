@@ -42,7 +42,11 @@ func (f *Follower) ask(ctx context.Context, after uint64) (Message, []byte, erro
 		return Message{}, nil, fmt.Errorf("reading the feed's token: %w", err)
 	}
 	nonce := rand.Text()
-	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "seen": {strconv.FormatUint(f.seq, 10)}, "wait": {f.cfg.Wait.String()}, "gate": {f.cfg.Gate}, "nonce": {nonce}}
+	wait := f.cfg.Wait
+	if f.staged != nil {
+		wait = 0 // a copy is wanted as it is now, also where it is of an empty feed
+	}
+	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "seen": {strconv.FormatUint(f.seq, 10)}, "wait": {wait.String()}, "gate": {f.cfg.Gate}, "nonce": {nonce}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.cfg.URL+"?"+q.Encode(), nil)
 	if err != nil {
 		return Message{}, nil, fmt.Errorf("asking the feed: %w", err)

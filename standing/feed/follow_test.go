@@ -171,6 +171,19 @@ func TestGatesFollow(t *testing.T) {
 	}
 }
 
+// A feed in which nothing was ever published is known at once, is asked no oftener than any other, and tells its first event at once.
+func TestAnEmptyFeed(t *testing.T) {
+	c := newControl(t, filepath.Join(t.TempDir(), "feed.db"))
+	g := c.gate(t, "gate", filepath.Join(t.TempDir(), "cache"), func(cfg *standing.FollowConfig) { cfg.Wait = 20 * time.Second })
+	eventually(t, "nothing, known", g.at(0))
+	time.Sleep(300 * time.Millisecond)
+	if n := c.asked.Load(); n > 2 { // the copy, and the question that is held
+		t.Errorf("asked %d times in 300 ms", n)
+	}
+	put(t, c.Feed, barOf("alice", time.Time{}))
+	eventually(t, "the first event", func() bool { return g.bars("alice") != "" })
+}
+
 func TestAGateOutlivesItsControlPlane(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	c := newControl(t, filepath.Join(t.TempDir(), "feed.db"))

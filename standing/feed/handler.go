@@ -127,9 +127,7 @@ func (f *Feed) answer(w http.ResponseWriter, r *http.Request, q query) {
 	limits, until := http.NewResponseController(w), time.Now().Add(q.wait+30*time.Second)
 	_ = errors.Join(limits.SetReadDeadline(until), limits.SetWriteDeadline(until))
 	f.note(r, q)
-	if q.after > 0 {
-		f.hold(r, q)
-	}
+	f.hold(r, q)
 	if ctx.Err() != nil {
 		return
 	}
