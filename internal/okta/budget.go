@@ -3,6 +3,7 @@ package okta
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,7 +13,6 @@ import (
 // budget keeps this client within its share of each rate limit. Okta says, with each answer, how large the limit of the endpoint's family is,
 // how much of it is left for everybody, and when it is refilled.
 type budget struct {
-	share float64
 	clock func() time.Time
 
 	mu       sync.Mutex // covers families
@@ -25,10 +25,35 @@ type window struct {
 	remaining int       // of everybody's
 	reset     time.Time // when the window ends, by our clock
 	used      int       // ours in this window
+	sent      int       // ours since the client was made
+	most      int       // of ours in one window
 }
 
-func newBudget(share float64, clock func() time.Time) *budget {
-	return &budget{share: share, clock: clock, families: map[string]*window{}}
+// Usage is what this program used of one rate limit.
+type Usage struct {
+	Family    string    `json:"family"`    // the first segment of a path below /api/v1, or "oauth2"
+	Limit     int       `json:"limit"`     // requests in a window; 0 until Okta has said
+	Remaining int       `json:"remaining"` // of everybody's, as last heard
+	Used      int       `json:"used"`      // ours in this window
+	Most      int       `json:"most"`      // the most that was ours in one window
+	Sent      int       `json:"sent"`      // ours since the start
+	Reset     time.Time `json:"reset,omitzero"`
+}
+
+func newBudget(clock func() time.Time) *budget {
+	return &budget{clock: clock, families: map[string]*window{}}
+}
+
+// usage lists the families by name.
+func (b *budget) usage() []Usage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]Usage, 0, len(b.families))
+	for name, w := range b.families {
+		out = append(out, Usage{name, w.limit, w.remaining, w.used, w.most, w.sent, w.reset})
+	}
+	slices.SortFunc(out, func(a, b Usage) int { return strings.Compare(a.Family, b.Family) })
+	return out
 }
 
 // family is what Okta limits together: about the first segment of a path below /api/v1, and the token endpoint.
@@ -41,8 +66,12 @@ func family(path string) string {
 	return name
 }
 
-// wait says how long to wait before a request of the family may be sent, and counts it as sent if that is no time.
-func (b *budget) wait(name string) time.Duration {
+// spare is the part of a limit that is left to others when they have used up the rest: one in so many.
+const spare = 20
+
+// wait says how long to wait before a request of the family may be sent by who may use share of the limit, and counts it as sent if that is no
+// time. The count is everybody's of this program: whoever has the smaller share stands back for the others.
+func (b *budget) wait(name string, share float64) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.families[name]
@@ -52,12 +81,14 @@ func (b *budget) wait(name string) time.Duration {
 	}
 	now := b.clock()
 	if w.limit > 0 && !now.Before(w.reset) {
-		*w = window{limit: w.limit, remaining: w.limit, reset: now.Add(time.Minute)} // refilled; the next answer says it exactly
+		w.remaining, w.reset, w.used = w.limit, now.Add(time.Minute), 0 // refilled; the next answer says it exactly
 	}
-	if w.limit > 0 && (w.used >= max(1, int(float64(w.limit)*b.share)) || w.remaining <= 0) {
+	if w.limit > 0 && (w.used >= max(1, int(float64(w.limit)*share)) || w.remaining <= w.limit/spare) {
 		return w.reset.Sub(now)
 	}
 	w.used++
+	w.sent++
+	w.most = max(w.most, w.used)
 	w.remaining--
 	return 0
 }
@@ -95,11 +126,16 @@ func (b *budget) heard(name string, h http.Header) {
 	w.limit, w.reset = limit, reset
 }
 
-// resetAt is when the window ends, by our clock: X-Rate-Limit-Reset minus Date, plus the second that both are rounded by.
+// resetAt is when the window ends, by our clock: X-Rate-Limit-Reset minus Date, plus the second that both are rounded by. Where a proxy says
+// Retry-After alone (RFC 9110 section 10.2.3), it is that.
 func resetAt(h http.Header, now time.Time) (time.Time, bool) {
 	seconds, err := strconv.ParseInt(h.Get("X-Rate-Limit-Reset"), 10, 64)
 	if err != nil {
-		return time.Time{}, false
+		after, err := strconv.Atoi(h.Get("Retry-After"))
+		if err != nil || after < 0 {
+			return time.Time{}, false
+		}
+		return now.Add(min(time.Duration(min(after, 3600))*time.Second, 5*time.Minute)), true
 	}
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {

@@ -52,15 +52,15 @@ func (c *Client) at(path string, query url.Values) (*url.URL, error) {
 }
 
 func (c *Client) send(ctx context.Context, method string, u *url.URL, body []byte, out any) (answer, error) {
-	name, spent := family(u.Path), time.Duration(0)
+	name, spent, renewed := family(u.Path), time.Duration(0), false
 	pause := func(d time.Duration, cause error) error {
 		if spent += d; spent > c.cfg.MaxWait {
 			return cause
 		}
-		return sleep(ctx, d)
+		return c.cfg.Sleep(ctx, d)
 	}
 	for attempt := 1; ; attempt++ {
-		for d := c.budget.wait(name); d > 0; d = c.budget.wait(name) {
+		for d := c.budget.wait(name, c.cfg.Share); d > 0; d = c.budget.wait(name, c.cfg.Share) {
 			if err := pause(d, &Error{Status: http.StatusTooManyRequests, Method: method, Path: u.Path, Reset: c.cfg.Clock().Add(d), Summary: "this program's share of the rate limit is used up"}); err != nil {
 				return answer{}, err
 			}
@@ -74,13 +74,17 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, body []byt
 		}
 		var refused *Error
 		limited := errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests
+		if refused != nil && refused.Status == http.StatusUnauthorized && refused.Path == u.Path && !renewed && c.cfg.Credentials.renewable() {
+			renewed = true // the token was revoked, or the proof wants a nonce: nothing was done, so once more with what is new
+			continue
+		}
 		again := limited || method != http.MethodPost && (refused == nil || refused.Status >= 500)
 		if !again || attempt >= c.cfg.Attempts {
 			return answer{}, err
 		}
 		wait := time.Duration(1<<(attempt-1)) * 250 * time.Millisecond
 		wait += time.Duration(rand.Int64N(int64(wait))) // jitter needs no secrecy
-		if limited && !refused.Reset.IsZero() {
+		if refused != nil && !refused.Reset.IsZero() {
 			wait = max(wait, refused.Reset.Sub(c.cfg.Clock()))
 		}
 		c.cfg.Logger.InfoContext(ctx, "asking Okta again", "method", method, "path", u.Path, "attempt", attempt, "pause", wait, "error", err)
@@ -118,11 +122,11 @@ func (c *Client) once(ctx context.Context, method string, u *url.URL, body []byt
 	}
 	if res.StatusCode/100 != 2 {
 		refused := parseError(method, u.Path, res.StatusCode, raw)
-		if reset, ok := resetAt(res.Header, c.cfg.Clock()); ok && res.StatusCode == http.StatusTooManyRequests {
+		if reset, ok := resetAt(res.Header, c.cfg.Clock()); ok && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "") {
 			refused.Reset = reset
 		}
 		if res.StatusCode == http.StatusUnauthorized {
-			c.cfg.Credentials.refused(req)
+			c.cfg.Credentials.refused(req, res.Header)
 		}
 		return answer{}, refused
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,8 +21,9 @@ type DPoP struct {
 	key *ecdsa.PrivateKey
 	jwk map[string]string
 
-	mu    sync.Mutex // covers nonce
-	nonce string
+	mu       sync.Mutex // covers what follows
+	nonce    string     // that the token endpoint wants
+	resource string     // that the API wants
 }
 
 // NewDPoP makes a P-256 key.
@@ -46,13 +48,14 @@ func (d *DPoP) proof(method string, at *url.URL, token string, now time.Time) (s
 	if token != "" {
 		sum := sha256.Sum256([]byte(token))
 		claims["ath"] = base64.RawURLEncoding.EncodeToString(sum[:])
-	} else {
-		d.mu.Lock()
-		if d.nonce != "" {
-			claims["nonce"] = d.nonce
-		}
-		d.mu.Unlock()
 	}
+	d.mu.Lock()
+	if nonce := d.nonce; token == "" && nonce != "" {
+		claims["nonce"] = nonce
+	} else if nonce := d.resource; token != "" && nonce != "" {
+		claims["nonce"] = nonce
+	}
+	d.mu.Unlock()
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
 	t.Header["typ"], t.Header["jwk"] = "dpop+jwt", d.jwk
 	signed, err := t.SignedString(d.key)
@@ -69,4 +72,16 @@ func (d *DPoP) heard(h http.Header) {
 		d.nonce = n
 		d.mu.Unlock()
 	}
+}
+
+// wanted keeps the nonce that the API wants in proofs, if its refusal says that it wants one (RFC 9449 section 9).
+func (d *DPoP) wanted(h http.Header) bool {
+	n := h.Get("DPoP-Nonce")
+	if n == "" || !strings.Contains(h.Get("WWW-Authenticate"), "use_dpop_nonce") {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.resource = n
+	return true
 }

@@ -49,6 +49,16 @@ func (c *Client) Groups(ctx context.Context, prefix string) iter.Seq2[Group, err
 	return pages[Group](ctx, c, "/api/v1/groups", q)
 }
 
+// GroupsPage is a page of all groups.
+func (c *Client) GroupsPage(ctx context.Context, cursor Cursor) ([]Group, Cursor, error) {
+	return pageAt[Group](ctx, c, "/api/v1/groups", url.Values{"limit": {"1000"}}, cursor)
+}
+
+// MembersPage is a page of the people in a group.
+func (c *Client) MembersPage(ctx context.Context, groupID string, cursor Cursor) ([]User, Cursor, error) {
+	return pageAt[User](ctx, c, "/api/v1/groups/"+url.PathEscape(groupID)+"/users", url.Values{"limit": {"1000"}}, cursor)
+}
+
 // CreateGroup makes a group.
 func (c *Client) CreateGroup(ctx context.Context, name, description string) (Group, error) {
 	var in, out Group

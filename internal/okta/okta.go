@@ -5,6 +5,7 @@
 package okta
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,8 @@ type Config struct {
 	Attempts    int           // default 5
 	HTTPClient  *http.Client  // default: 30 s a request; redirects are never followed
 	Clock       func() time.Time
-	Logger      *slog.Logger // default discards
+	Sleep       func(context.Context, time.Duration) error // waits, by the same clock; default: real time
+	Logger      *slog.Logger                               // default discards
 }
 
 // Client is safe for concurrent use; all its users share one budget of each rate limit.
@@ -34,6 +36,17 @@ type Client struct {
 	http   *http.Client
 	budget *budget
 }
+
+// Within is the same client for work that can wait: it uses no more than this part of each rate limit, counting what all others of this program
+// use, and stands back for them.
+func (c *Client) Within(share float64) *Client {
+	less := *c
+	less.cfg.Share = min(share, c.cfg.Share)
+	return &less
+}
+
+// Usage tells what this program used of each rate limit.
+func (c *Client) Usage() []Usage { return c.budget.usage() }
 
 // New checks the settings. It needs no network.
 func New(cfg Config) (*Client, error) {
@@ -59,10 +72,13 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
+	if cfg.Sleep == nil {
+		cfg.Sleep = sleep
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Client{cfg: cfg, base: base, http: direct(cfg.HTTPClient), budget: newBudget(cfg.Share, cfg.Clock)}, nil
+	return &Client{cfg: cfg, base: base, http: direct(cfg.HTTPClient), budget: newBudget(cfg.Clock)}, nil
 }
 
 // checkOrg accepts an org's URL: tokens must not cross a network in the clear.

@@ -45,6 +45,32 @@ func page[T any](ctx context.Context, c *Client, at *url.URL) ([]T, *url.URL, er
 	return items, next, err
 }
 
+// Cursor is where a list goes on: what was asked for and where the page after it begins. It can be kept, and is good for some time. Empty: the
+// beginning of a list, or its end.
+type Cursor string
+
+// pageAt fetches the page that cursor names of the list at path, or the first by query.
+func pageAt[T any](ctx context.Context, c *Client, path string, query url.Values, cursor Cursor) ([]T, Cursor, error) {
+	u, err := c.at(path, query)
+	if err != nil {
+		return nil, "", err
+	}
+	if cursor != "" {
+		if strings.ContainsAny(string(cursor), "#\r\n") {
+			return nil, "", fmt.Errorf("okta: %q is no cursor of a list", clip(string(cursor)))
+		}
+		u.RawQuery = string(cursor)
+	}
+	items, next, err := page[T](ctx, c, u)
+	switch {
+	case err != nil || next == nil:
+		return items, "", err
+	case next.Path != u.Path || next.RawQuery == u.RawQuery:
+		return nil, "", fmt.Errorf("okta: the page after that of %s is the same or another list's", path) // it would be read for ever
+	}
+	return items, Cursor(next.RawQuery), nil
+}
+
 // nextLink is the target of the Link header with rel="next" (RFC 8288). One that leads out of the org is an error: it would carry the token
 // there.
 func (c *Client) nextLink(h http.Header) (*url.URL, error) {
