@@ -68,14 +68,21 @@ func (g *Gate) fire(ctx context.Context, a *Admission, c *Call, schedule string,
 		return unknown("its attestation is not genuine or is about something else", err)
 	}
 	s := v.Statement()
+	e, err := g.errands.of(s.ID, a.namespace)
+	if errors.Is(err, errErased) {
+		note(entry, audit.DetailAttestation, s.ID) // no name: the record would know again who was erased
+		return unknown("the data of whoever created it or changed it last were erased, so nobody answers for it", nil)
+	}
 	onBehalf(entry, s)
-	e := g.errands.of(s.ID, a.namespace)
-	if e == nil {
+	switch {
+	case err != nil:
+		return unknown("what this gate keeps of whoever created it can't be read", err)
+	case e != nil:
+		g.errands.drop(a.namespace, schedule, e.At)
+	default:
 		if e = g.fromStatement(s); e == nil {
 			return unknown("this gate has not kept who created it, and the directory does not know them", nil)
 		}
-	} else {
-		g.errands.drop(a.namespace, schedule, e.At)
 	}
 	return g.entitled(ctx, a, c, e, entry)
 }
@@ -90,9 +97,9 @@ func (g *Gate) fromStatement(s attest.Statement) *errand {
 	if !known || !ok || len(s.Chain) > 0 {
 		return nil
 	}
-	return &errand{ID: s.ID, Namespace: s.Binding.Namespace, ScheduleID: s.Binding.ScheduleID, At: s.IssuedAt, Reason: s.Reason, Claims: identity.Claims{
+	return &errand{ID: s.ID, Namespace: s.Binding.Namespace, ScheduleID: s.Binding.ScheduleID, At: s.IssuedAt, sender: sender{Reason: s.Reason, Claims: identity.Claims{
 		Kind: kind, Issuer: issuer, ID: id, Login: s.Originator.Login, ClientID: s.Originator.ClientID, Groups: person.Groups, AuthTime: s.AuthTime, ACR: s.ACR, IssuedAt: s.IssuedAt,
-	}}
+	}}}
 }
 
 // entitled decides the acts of a call in the name of whoever sent Temporal on the errand.

@@ -55,6 +55,7 @@ type Config struct {
 	Standing Standing         // grants and revocations; default none, and then a call that names a grant is denied
 	Runs     Resolver         // default none: where policies look at the type of an existing run, the call is denied
 	StateDir string           // what the gate must know across restarts: who created which schedule and who triggered it, one small file each; default: in memory only
+	Seal     Sealer           // encrypts what those files say of people; default none, in the clear
 	Meter    metric.Meter     // default none
 	Clock    func() time.Time // default time.Now
 	Logger   *slog.Logger     // default discards
@@ -102,10 +103,10 @@ func New(cfg Config) (*Gate, error) {
 	}
 	g.attributes = attributes{resolver: cfg.Runs, clock: cfg.Clock}
 	var err error
-	if g.errands, err = openErrands(cfg.StateDir, cfg.Clock); err != nil {
+	if g.errands, err = openErrands(cfg.StateDir, cfg.Seal, cfg.Clock); err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}
-	if g.triggers, err = openTriggers(cfg.StateDir, cfg.Clock); err != nil {
+	if g.triggers, err = openTriggers(cfg.StateDir, cfg.Seal, cfg.Clock); err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}
 	if cfg.Meter != nil {

@@ -60,7 +60,8 @@ func (g *Gate) batchOf(namespace string, request any) *errand {
 	if id == "" {
 		return nil
 	}
-	if e := g.errands.of(id, namespace); e != nil && e.ScheduleID == "" {
+	// One that can't be read any more names nobody: what the batch signals is nobody's, and workers do not take it.
+	if e, err := g.errands.of(id, namespace); err == nil && e != nil && e.ScheduleID == "" {
 		return e
 	}
 	return nil

@@ -17,11 +17,12 @@ import (
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
-// triggerVersion is the integer version of the files. History: 1 (2026-11) first.
-const triggerVersion = 1
+// triggerVersion is the integer version of the files. History: 1 (2026-11) first; 2 (2026-11) who it was may be sealed.
+const triggerVersion = 2
 
 const (
 	triggerKeep = 24 * time.Hour // starts may wait for earlier runs to end
@@ -32,8 +33,9 @@ const (
 // trigger is who made a schedule start something out of turn: a trigger, or a backfill between two nominal times, both included.
 type trigger struct {
 	Version int       `json:"v"`
-	By      string    `json:"by"` // signature (signature.go)
-	At      time.Time `json:"at"` // when they did, in whole seconds
+	By      string    `json:"by,omitempty"`     // signature (signature.go)
+	Sealed  string    `json:"sealed,omitempty"` // By as JSON, encrypted (Config.Seal), in its place
+	At      time.Time `json:"at"`               // when they did, in whole seconds
 	Spans   []span    `json:"spans"`
 }
 
@@ -51,6 +53,7 @@ func (t *trigger) covers(nominal time.Time) bool {
 // trigger that Temporal may not know; nothing fires of it.
 type triggers struct {
 	dir   string // "": in memory only
+	seal  Sealer // nil: in the clear
 	clock func() time.Time
 
 	mu    sync.Mutex            // covers known, and writing and removing files
@@ -58,8 +61,8 @@ type triggers struct {
 }
 
 // openTriggers removes what is over.
-func openTriggers(dir string, clock func() time.Time) (*triggers, error) {
-	t := &triggers{clock: clock, known: map[string][]*trigger{}}
+func openTriggers(dir string, seal Sealer, clock func() time.Time) (*triggers, error) {
+	t := &triggers{seal: seal, clock: clock, known: map[string][]*trigger{}}
 	if dir == "" {
 		return t, nil
 	}
@@ -80,9 +83,21 @@ func scheduleKey(namespace, schedule string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// keep makes a trigger durable under the id of its decision.
-func (t *triggers) keep(namespace, schedule, id string, made *trigger) error {
+// keep makes a trigger of who durable under the id of its decision.
+func (t *triggers) keep(namespace, schedule, id string, who audit.Party, made *trigger) error {
 	key := scheduleKey(namespace, schedule)
+	if t.seal != nil {
+		raw, err := json.Marshal(made.By)
+		if err == nil {
+			made.Sealed, err = t.seal.Seal(triggerName(key, made.At), who, raw)
+		}
+		if err != nil {
+			return fmt.Errorf("keeping a trigger: %w", err)
+		}
+		if made.Sealed != "" {
+			made.By = ""
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.dir == "" {
@@ -120,8 +135,25 @@ func (t *triggers) of(namespace, schedule string, nominal, now time.Time) (by st
 	}
 	for _, made := range known {
 		if made.covers(nominal) {
-			by = made.By
+			by = t.signature(key, made)
 		}
+	}
+	return by
+}
+
+// triggerName is what a sealed signature belongs to.
+func triggerName(key string, at time.Time) string {
+	return "trigger " + key + " " + at.UTC().Format(time.RFC3339)
+}
+
+// signature is who it was; "" when that was erased or can't be read.
+func (t *triggers) signature(key string, made *trigger) (by string) {
+	if made.Sealed == "" || t.seal == nil {
+		return made.By
+	}
+	raw, erased, err := t.seal.Unseal(triggerName(key, made.At), made.Sealed)
+	if erased || err != nil || json.Unmarshal(raw, &by) != nil {
+		return ""
 	}
 	return by
 }
@@ -139,7 +171,7 @@ func (t *triggers) read(key string, now time.Time) (known []*trigger) {
 		path := filepath.Join(dir, f.Name())
 		raw, err := os.ReadFile(path)
 		var made trigger
-		if err != nil || json.Unmarshal(raw, &made) != nil || made.Version != triggerVersion {
+		if err != nil || json.Unmarshal(raw, &made) != nil || made.Version < 1 || made.Version > triggerVersion {
 			continue
 		}
 		if t.over(&made, now) || i < len(files)-triggersMax {
@@ -184,5 +216,5 @@ func (g *Gate) rememberTriggers(a *Admission, schedule string, p *schedulepb.Sch
 	if len(made.Spans) == 0 {
 		return nil
 	}
-	return g.triggers.keep(a.namespace, schedule, a.id, made)
+	return g.triggers.keep(a.namespace, schedule, a.id, a.person.party, made)
 }

@@ -35,7 +35,7 @@ type Config struct {
 	PolicyBundle   *Bundle           `json:"policy_bundle"`   // instead of PolicyDir: signed policies, pulled
 	JournalDir     string            `json:"journal_dir"`     // audit journal; locked by this process
 	AttestationKey string            `json:"attestation_key"` // PEM file with the signing key, or a directory of keys that rotate (attest.KeysConfig.Path); created if absent
-	PrivacyDir     string            `json:"privacy_dir"`     // keys that encrypt personal data in the journal, one for each person; empty: it is written in the clear
+	PrivacyDir     string            `json:"privacy_dir"`     // keys that encrypt personal data in the journal and in StateDir, one for each person; empty: it is written in the clear
 	StateDir       string            `json:"state_dir"`       // what the gate knows across restarts, such as who created a schedule; shared by the gates of a cluster; default: "errands" in JournalDir
 	AdoptSchedules bool              `json:"adopt_schedules"` // schedules from before the gate go on, unattested; default: refused until they are saved again
 	Standing       *Standing         `json:"standing"`        // grants and revocations; default none, and then no grant is honoured
@@ -72,7 +72,13 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 		cfg.StateDir = filepath.Join(cfg.JournalDir, "errands")
 	}
 	p := &Plugin{proof: newProof(), logger: cfg.Logger}
+	var keys *privacy.Store // nil: nothing is encrypted
 	var err error
+	if cfg.PrivacyDir != "" {
+		if keys, err = privacy.OpenStore(cfg.PrivacyDir); err != nil {
+			return nil, err
+		}
+	}
 	if p.metrics, err = newMetrics(cfg.Meter); err != nil {
 		return nil, err
 	}
@@ -82,6 +88,9 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 		PolicyRefused: p.metrics.policyRefused, Logger: cfg.Logger,
 		Configure: func(lasting context.Context, g *gate.Config) error {
 			g.Runs, g.Meter, g.StateDir, g.AdoptSchedules = cfg.Runs, cfg.Meter, cfg.StateDir, cfg.AdoptSchedules
+			if keys != nil {
+				g.Seal = keys
+			}
 			if cfg.Standing == nil {
 				return nil
 			}
@@ -95,11 +104,7 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.metrics != nil {
 		house.Looked = p.metrics.tokenSeen
 	}
-	if cfg.PrivacyDir != "" {
-		keys, err := privacy.OpenStore(cfg.PrivacyDir)
-		if err != nil {
-			return nil, err
-		}
+	if keys != nil {
 		house.Protect = func(journal gate.Recorder) gate.Recorder { return privacy.NewRecorder(journal, keys) }
 	}
 	if p.house, err = gatehouse.Open(ctx, house); err != nil {

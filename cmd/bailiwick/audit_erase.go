@@ -27,6 +27,8 @@ func (a *app) auditEraseCommand() *cobra.Command {
 		Long: `Make what the log holds of a person unreadable, for good, by destroying that person's key. Every proof stays valid and every other entry readable;
 what remains is a pseudonym that nobody can connect with the person. It is recorded who did it and why (don't name the person in the reason).
 
+What gates keep of the schedules that this person created goes with it: those are refused from then on, until somebody else saves them.
+
 Needs a log whose personal data is encrypted, and the permission to administer the cluster. Not erased: what was exported already, this
 person's name in Temporal's own histories and attestations, copies of the keys in backups. docs/privacy.md says what to do about each.`,
 		Example: `  bailiwick audit export --subject alice@acme.example -o alice.json
@@ -74,7 +76,7 @@ func (a *app) auditErase(ctx context.Context, f indexFlags, q eraseRequest) erro
 		return a.out.json(done)
 	}
 	fmt.Fprintf(a.out, "%s What the log says of %s since %s can't be read any more.\n", a.out.green("Erased."), safe(done.Pseudonym), done.Since.Local().Format("2006-01-02"))
-	fmt.Fprintf(a.out, "  recorded as %s; the search index was made again\n  not erased: exports already sent, Temporal's histories, backups of the keys (docs/privacy.md)\n", safe(done.Entry))
+	fmt.Fprintf(a.out, "  recorded as %s; the search index was made again; schedules that they saved last start nothing until somebody else saves them\n  not erased: exports already sent, Temporal's histories, backups of the keys (docs/privacy.md)\n", safe(done.Entry))
 	return nil
 }
 

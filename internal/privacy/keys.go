@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -47,8 +48,9 @@ type Store struct {
 	dir    string
 	secret []byte // of this store, for file names
 
-	mu    sync.RWMutex // covers the following
-	known map[string]*cached
+	mu       sync.RWMutex // covers the following
+	known    map[string]*cached
+	subjects map[string]string // by pseudonym, of those whose texts were sealed or asked for here
 }
 
 type cached struct {
@@ -77,7 +79,7 @@ func OpenStore(dir string) (*Store, error) {
 			return nil, fmt.Errorf("opening key store: %w", err)
 		}
 	}
-	s := &Store{dir: dir, known: map[string]*cached{}}
+	s := &Store{dir: dir, known: map[string]*cached{}, subjects: map[string]string{}}
 	path := filepath.Join(dir, "names.key")
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
@@ -124,6 +126,7 @@ func (s *Store) key(subject string) (*record, error) {
 	defer s.mu.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
 		delete(s.known, subject)
+		maps.DeleteFunc(s.subjects, func(_, of string) bool { return of == subject })
 		return nil, ErrNoKey
 	}
 	if err != nil {
@@ -240,6 +243,7 @@ func (s *Store) Erase(subject string) error {
 	err := os.Rename(path, path+erasing)
 	s.mu.Lock()
 	delete(s.known, subject)
+	maps.DeleteFunc(s.subjects, func(_, of string) bool { return of == subject })
 	s.mu.Unlock()
 	if err == nil {
 		err = destroy(path + erasing)
