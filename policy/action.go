@@ -14,7 +14,7 @@ const (
 	Operate    Access = "operate"    // starts, signals, stops, schedules: what people and services do to runs
 	Work       Access = "work"       // takes tasks and answers them: what workers do
 	Administer Access = "administer" // changes namespaces, search attributes, endpoints or the cluster
-	Delegate   Access = "delegate"   // asks for access, gives it and takes it away: acts on Bailiwick, not on Temporal
+	Delegate   Access = "delegate"   // acts on Bailiwick, not on Temporal: asks for access, gives it and takes it away, reads the audit log
 )
 
 // accesses lists the levels as people read them.
@@ -54,6 +54,17 @@ const (
 	AccessView    = "Access.View"    // sees requests and grants
 )
 
+// Acts on the keys that everything rests on: those of issuers, of services and Bailiwick's own. The resource is the namespace in which Bailiwick
+// runs its own workflows.
+const (
+	KeysRotate = "Keys.Rotate" // begins a rotation, or takes a verifier off the list of those that are waited for
+	KeysView   = "Keys.View"   // sees keys (their public halves), verifiers and rotations
+)
+
+// AuditRead reads the entries of the audit log over HTTP, of which hashes and checkpoints are for everybody. It is among the acts on Bailiwick
+// and not among those that read Temporal: whoever sees every namespace does not thereby see what everybody did.
+const AuditRead = "Audit.Read"
+
 // Action is one API method as policies see it, or an act inside one.
 type Action struct {
 	Name     string
@@ -64,7 +75,7 @@ type Action struct {
 
 // LookupAction finds an action by its name: a WorkflowService method by its short name ("StartWorkflowExecution"), an
 // OperatorService method as "Operator.DeleteNamespace", everything of the AdminService as "Admin", a worker's command as
-// "Command.StartChildWorkflowExecution", an act on a request for access as "Access.Approve".
+// "Command.StartChildWorkflowExecution", an act on a request for access as "Access.Approve", one on the audit log as "Audit.Read".
 func LookupAction(name string) (Action, bool) {
 	table := sortedActions()
 	i, ok := slices.BinarySearchFunc(table, name, func(a Action, name string) int { return strings.Compare(a.Name, name) })

@@ -154,7 +154,7 @@ func TestRolesCoverTheTable(t *testing.T) {
 		person("w", "temporal:n:write"):  basics + count(func(a Action) bool { return inNamespace(a) && (a.Access == Read || a.Access == Operate) }),
 		person("k", "temporal:n:worker"): basics + 2 + count(func(a Action) bool { return a.Access == Work }),
 		// A request that says neither what it asks for nor who asks is none.
-		person("p", "temporal:n:approver"): basics + count(func(a Action) bool { return a.Access == Delegate && a.Name != AccessRequest }),
+		person("p", "temporal:n:approver"): basics + count(func(a Action) bool { return inNamespace(a) && a.Access == Delegate && a.Name != AccessRequest }),
 		person("a", "temporal:n:admin"):    basics + count(inNamespace) - 1,
 		person("none"):                     basics,
 	} {

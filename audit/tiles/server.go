@@ -18,8 +18,8 @@ import (
 type ServerConfig struct {
 	Log string // the log's directory
 	// Entries says whether the request may read entries, which hold personal data. Checkpoints and hash tiles hold none and are for everybody:
-	// whoever has an entry can prove it with them. nil: nobody reads entries here.
-	Entries func(r *http.Request) bool
+	// whoever has an entry can prove it with them. When it returns false it has answered the request. nil: nobody reads entries here.
+	Entries func(w http.ResponseWriter, r *http.Request) bool
 	Logger  *slog.Logger // default discards
 }
 
@@ -69,9 +69,11 @@ func (s *server) tile(w http.ResponseWriter, r *http.Request) {
 	}
 	caching := "public, max-age=31536000, immutable"
 	if t.L == entriesLevel {
-		if s.cfg.Entries == nil || !s.cfg.Entries(r) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="entries of the audit log"`)
-			http.Error(w, "entries hold personal data: a token that may read them is needed", http.StatusUnauthorized)
+		if s.cfg.Entries == nil {
+			http.Error(w, "entries hold personal data and are not read here", http.StatusForbidden)
+			return
+		}
+		if !s.cfg.Entries(w, r) {
 			return
 		}
 		caching = "private, max-age=31536000, immutable"

@@ -55,8 +55,8 @@ func (a *app) auditReadTokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "read-token NAME",
 		Short: "Let somebody read the entries of the log over HTTP",
-		Long: `Make a token with which the entries of the log can be read over HTTP (/log/tile/entries/…), and print it. NAME is whoever gets it: the control
-plane's log says who read what. Checkpoints and hash tiles need no token. The token's digest goes into the control plane's file of readers, which is
+		Long: `Make a token with which the entries of the log can be read over HTTP (/log/tile/entries/…), and print it: for a monitor that has no login of its
+own. People read them with their access token, if policy lets them (Audit.Read). NAME is whoever gets it: the control plane's log says who read what. Checkpoints and hash tiles need no token. The token's digest goes into the control plane's file of readers, which is
 read for each request: take the line out to take the right away.`,
 		Example: `  bailiwick audit read-token monitor --readers .bailiwick/keys/readers
   curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8088/log/tile/entries/000`,
