@@ -8,6 +8,7 @@
 package standing
 
 import (
+	"encoding/json"
 	"time"
 )
 
@@ -58,6 +59,9 @@ type Person struct {
 	Active    bool      `json:"active"`
 	Groups    []string  `json:"groups,omitempty"`
 	AsOf      time.Time `json:"as_of"`
+
+	// Profile is attributes as the directory has them, by name, as JSON; only where a gate asked (PersonSource), never in the feed.
+	Profile map[string]json.RawMessage `json:"profile,omitempty"`
 }
 
 // EventKind is what an event of the feed says.

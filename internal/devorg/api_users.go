@@ -75,12 +75,35 @@ func (o *Org) listUsers(c *call) error {
 		}
 		return u.Status != store.Deprovisioned
 	}
-	var users []store.User
-	if err := o.view(c.r.Context(), func(tx *store.Tx) (err error) { users, err = tx.Users(p.after); return err }); err != nil {
+	users, err := o.usersAfter(c, p, keep)
+	if err != nil {
 		return err
 	}
-	c.json(http.StatusOK, pageOf(c, p, users, func(u store.User) string { return u.ID }, keep, o.showUser))
+	c.json(http.StatusOK, pageOf(c, p, users, func(u store.User) string { return u.ID }, func(store.User) bool { return true }, o.showUser))
 	return nil
+}
+
+// usersAfter finds one person more than a page takes, reading no more of the org than that needs.
+func (o *Org) usersAfter(c *call, p pageParams, keep func(store.User) bool) (out []store.User, err error) {
+	err = o.view(c.r.Context(), func(tx *store.Tx) error {
+		for after, batch := p.after, p.limit+1; len(out) <= p.limit; batch = 1000 {
+			users, err := tx.UsersAfter(after, batch)
+			if err != nil {
+				return err
+			}
+			for _, u := range users {
+				if keep(u) {
+					out = append(out, u)
+				}
+			}
+			if len(users) < batch {
+				return nil
+			}
+			after = users[len(users)-1].ID
+		}
+		return nil
+	})
+	return out, err
 }
 
 // getUser serves GET /api/v1/users/{idOrLogin}.

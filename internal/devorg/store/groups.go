@@ -60,6 +60,16 @@ func (t *Tx) AddMember(groupID, userID string, now time.Time) (bool, error) {
 	return true, t.touchMembers(groupID, now)
 }
 
+// Join puts a person into groups, without telling when.
+func (t *Tx) Join(userID string, groupIDs []string) error {
+	for _, g := range groupIDs {
+		if err := t.exec(`INSERT INTO members (group_id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING`, g, userID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemoveMember takes a person out of a group and says whether that changed anything.
 func (t *Tx) RemoveMember(groupID, userID string, now time.Time) (bool, error) {
 	n, err := t.count(`DELETE FROM members WHERE group_id = ? AND user_id = ?`, groupID, userID)
@@ -73,10 +83,13 @@ func (t *Tx) touchMembers(groupID string, now time.Time) error {
 	return t.exec(`UPDATE groups SET last_membership_updated = ? WHERE id = ?`, millis(now), groupID)
 }
 
-// Members lists the people of a group with an id greater than after, in id order.
-func (t *Tx) Members(groupID, after string) ([]User, error) {
-	return many(t, scanUser, `SELECT `+userColumns+` FROM users WHERE id > ? AND id IN (SELECT user_id FROM members WHERE group_id = ?) ORDER BY id`, after, groupID)
+// MembersAfter lists up to limit people of a group with an id greater than after, in id order.
+func (t *Tx) MembersAfter(groupID, after string, limit int) ([]User, error) {
+	return many(t, scanUser, `SELECT `+userColumns+` FROM users JOIN (SELECT user_id FROM members WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?) ON user_id = id ORDER BY id`, groupID, after, limit)
 }
+
+// Members lists the people of a group with an id greater than after, in id order.
+func (t *Tx) Members(groupID, after string) ([]User, error) { return t.MembersAfter(groupID, after, -1) }
 
 // GroupsOf lists the groups of a person in name order.
 func (t *Tx) GroupsOf(userID string) ([]Group, error) {

@@ -68,6 +68,11 @@ func (t *Tx) Users(after string) ([]User, error) {
 	return many(t, scanUser, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id`, after)
 }
 
+// UsersAfter lists up to limit people with an id greater than after, in id order.
+func (t *Tx) UsersAfter(after string, limit int) ([]User, error) {
+	return many(t, scanUser, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+}
+
 // PutUser inserts or replaces a person. ErrExists: another person has the login.
 func (t *Tx) PutUser(u User) error {
 	profile, err := json.Marshal(u.Profile)
