@@ -18,14 +18,16 @@ import (
 
 // known is what is known of a person and in force at gates.
 type known struct {
-	Asked  time.Time            `json:"asked,omitzero"` // when the directory last answered
-	Login  string               `json:"login,omitempty"`
-	Active bool                 `json:"active"`
-	Groups []string             `json:"groups,omitempty"`
-	Barred string               `json:"barred,omitempty"` // reason of the bar of the whole person
-	Before time.Time            `json:"before,omitzero"`  // tokens from before count no more
-	Told   time.Time            `json:"told,omitzero"`    // the Before that gates know
-	Lost   map[string]time.Time `json:"lost,omitempty"`   // group → tokens from before have lost it
+	Asked   time.Time            `json:"asked,omitzero"` // when the directory last answered
+	Login   string               `json:"login,omitempty"`
+	Active  bool                 `json:"active"`
+	Groups  []string             `json:"groups,omitempty"`
+	Barred  string               `json:"barred,omitempty"`   // reason of the bar of the whole person
+	Before  time.Time            `json:"before,omitzero"`    // tokens from before count no more
+	Told    time.Time            `json:"told,omitzero"`      // the Before that gates know
+	Lost    map[string]time.Time `json:"lost,omitempty"`     // group → tokens from before have lost it
+	Heard   map[string]time.Time `json:"heard,omitempty"`    // kind and group → the last happening that is on record
+	HeardBy map[string]string    `json:"heard_by,omitempty"` // the same → the channel that told of it
 }
 
 const (
@@ -175,10 +177,10 @@ func (r *Revoker) derive(uid string, k *known, open []arrival, now *Person, aske
 		if a.Login != "" {
 			k.Login = a.Login
 		}
-		if !a.noted {
+		if !a.noted && !k.echo(a.Signal) {
 			d.note(a.Signal)
 		}
-		if a.Kind.ends() && a.At.After(k.Before) {
+		if a.Kind.ends() && seconds(a.At).After(seconds(k.Before)) {
 			k.Before = a.At
 			d.ended = a.Signal
 		}
@@ -190,7 +192,7 @@ func (r *Revoker) derive(uid string, k *known, open []arrival, now *Person, aske
 	d.groups(open)
 	d.tokens()
 	for _, a := range open {
-		if a.Kind == SignedOut && !a.noted {
+		if a.Kind == SignedOut && !a.noted && !k.echo(a.Signal) {
 			d.session(a.Signal)
 		}
 	}
@@ -198,6 +200,30 @@ func (r *Revoker) derive(uid string, k *known, open []arrival, now *Person, aske
 		d.facts()
 	}
 	return d.rows
+}
+
+// seconds is how finely tokens say when they were issued: two ends within one are one, whichever channel told of them.
+func seconds(t time.Time) time.Time { return t.Truncate(time.Second) }
+
+// echo reports whether a happening is on record already because another channel told of it, and remembers it if not. Channels give one happening
+// different ids, and date it a moment apart.
+func (k *known) echo(s Signal) bool {
+	const apart = 2 * time.Second
+	key := string(s.Kind) + "/" + s.Group + s.Session
+	if heard, ok := k.Heard[key]; ok && s.At.Sub(heard).Abs() < apart && s.Source != k.HeardBy[key] {
+		return true
+	}
+	if k.Heard == nil {
+		k.Heard, k.HeardBy = map[string]time.Time{}, map[string]string{}
+	}
+	for old, at := range k.Heard {
+		if s.At.Sub(at) > time.Hour { // far more than channels lie apart
+			delete(k.Heard, old)
+			delete(k.HeardBy, old)
+		}
+	}
+	k.Heard[key], k.HeardBy[key] = s.At, s.Source
+	return false
 }
 
 // derivation is one run of derive.

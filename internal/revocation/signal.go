@@ -18,6 +18,7 @@ const (
 	SignedOut   Kind = "logout"             // of one session
 	Cleared     Kind = "session_revoked"    // signed out everywhere
 	Credentials Kind = "credential_changed" // whoever knew the old ones must not go on
+	Changed     Kind = "changed"            // of name or attributes
 )
 
 // ends reports whether every token from before is over.
@@ -71,11 +72,13 @@ var kinds = map[string]Kind{
 	"user.lifecycle.deactivate": Left, "user.lifecycle.delete.initiated": Left, "user.lifecycle.delete.completed": Left, "user.lifecycle.suspend": Suspended,
 	"group.user_membership.add": GroupAdded, "group.user_membership.remove": GroupGone,
 	"user.session.end": SignedOut, "user.session.clear": Cleared, "user.authentication.universal_logout": Cleared,
+	"user.account.reset_password": Credentials, "user.account.update_password": Credentials,
 }
 
 // HookTypes are the event types that a hook should bring, of those that Okta's hooks can carry.
 func HookTypes() []string {
 	return []string{
+		"user.account.reset_password", "user.account.update_password",
 		"group.user_membership.add", "group.user_membership.remove", "user.authentication.universal_logout", "user.lifecycle.activate", "user.lifecycle.create",
 		"user.lifecycle.deactivate", "user.lifecycle.delete.initiated", "user.lifecycle.reactivate", "user.lifecycle.suspend", "user.lifecycle.unsuspend",
 		"user.session.clear", "user.session.end",
@@ -116,6 +119,11 @@ func (h *Happening) Signals(source string, now time.Time) []Signal {
 		s.Login = ""
 	}
 	return []Signal{s}
+}
+
+// Plain reports whether a signal names somebody, and nothing that the feed would refuse.
+func (s *Signal) Plain() bool {
+	return s.UID != "" && plain(s.UID) && plain(s.Session) && plain(s.Login)
 }
 
 // plain keeps out what the feed would refuse.
