@@ -20,12 +20,16 @@ func (o *Org) showApp(a store.App) any {
 	if slices.Contains(s.GrantTypes, grantCode) {
 		responses = []string{"code"}
 	}
+	var notes any
+	if s.AdminNote != "" {
+		notes = map[string]any{"admin": s.AdminNote, "enduser": nil}
+	}
 	return map[string]any{
 		"id": a.ID, "name": "oidc_client", "label": a.Label, "status": a.Status, "created": stamp(a.Created), "lastUpdated": stamp(a.LastUpdated), "signOnMode": "OPENID_CONNECT",
 		"credentials": map[string]any{"oauthClient": map[string]any{
 			"client_id": a.ID, "token_endpoint_auth_method": s.AuthMethod, "pkce_required": s.PKCERequired, "autoKeyRotation": true,
 		}},
-		"settings": map[string]any{"oauthClient": map[string]any{
+		"settings": map[string]any{"implicitAssignment": !s.Made, "notes": notes, "oauthClient": map[string]any{
 			"application_type": s.Type, "grant_types": s.GrantTypes, "response_types": responses, "redirect_uris": s.RedirectURIs, "post_logout_redirect_uris": s.LogoutURIs,
 			"consent_method": "TRUSTED", "issuer_mode": "ORG_URL", "refresh_token": map[string]any{"rotation_type": rotation, "leeway": s.LeewaySeconds},
 		}},
@@ -51,11 +55,18 @@ func (o *Org) listApps(c *call) error {
 
 // getApp serves GET /api/v1/apps/{id}.
 func (o *Org) getApp(c *call) error {
-	var a store.App
-	if err := o.view(c.r.Context(), func(tx *store.Tx) (err error) { a, err = pathApp(tx, c); return err }); err != nil {
+	var out any
+	err := o.view(c.r.Context(), func(tx *store.Tx) error {
+		a, err := pathApp(tx, c)
+		if err == nil {
+			out, err = o.showAppWith(tx, a, "")
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	c.json(http.StatusOK, o.showApp(a))
+	c.json(http.StatusOK, out)
 	return nil
 }
 

@@ -15,6 +15,8 @@ type apiCaller struct {
 	party  logParty
 	scopes []string // of an org access token
 	all    bool     // an SSWS token: may do everything
+	made   bool     // an app made through the API: has no more rights than its roles
+	roles  []store.ClientRole
 }
 
 // authorizeAPI checks the caller of the management API: an SSWS token, or an org access token with the endpoint's scope.
@@ -45,6 +47,9 @@ func (o *Org) authorizeAPI(c *call, scope string) error {
 			o.base, scope, c.r.URL.EscapedPath())
 		return refused
 	}
+	if c.api.made && !slices.ContainsFunc(c.api.roles, func(r store.ClientRole) bool { return adminRoles()[r.Type].allows(scope) }) {
+		return notAllowed("You do not have permission to perform the requested action")
+	}
 	return nil
 }
 
@@ -64,7 +69,10 @@ func (o *Org) callerOf(c *call, raw string) error {
 		if app.Status != store.Active {
 			return errAPIToken
 		}
-		c.api.party = appParty(app)
+		c.api.party, c.api.made = appParty(app), app.Settings.Made
+		if c.api.roles, err = tx.ClientRoles(app.ID); err != nil {
+			return err
+		}
 		return json.Unmarshal(t.claims["scp"], &c.api.scopes)
 	})
 }

@@ -3,6 +3,7 @@ package devorg
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg/store"
 )
@@ -34,8 +35,15 @@ func (o *Org) showServer(tx *store.Tx, as server) (any, error) {
 func (o *Org) listServers(c *call) error {
 	out := []any{}
 	err := o.update(c.r.Context(), func(tx *store.Tx) error {
-		for _, seed := range o.seed.AuthServers {
-			shown, err := o.readServer(tx, c, seed.ID)
+		rows, err := tx.AuthServers()
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if !strings.Contains(strings.ToLower(row.Name), strings.ToLower(c.r.URL.Query().Get("q"))) {
+				continue
+			}
+			shown, err := o.readServer(tx, c, row.ID)
 			if err != nil {
 				return err
 			}

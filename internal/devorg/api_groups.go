@@ -82,27 +82,41 @@ func pathGroup(tx *store.Tx, c *call) (store.Group, error) {
 	return g, orMissing(err, printable(c.r.PathValue("group")), "UserGroup")
 }
 
+// groupInput is what a group is made of.
+type groupInput struct {
+	Profile struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+	} `json:"profile"`
+}
+
+func (in *groupInput) check() error {
+	if name := in.Profile.Name; strings.TrimSpace(name) == "" || len(name) > 255 {
+		return invalid("name", "name: The field must have 1 to 255 characters")
+	}
+	return nil
+}
+
+// groupTaken is Okta's answer where another group has the name.
+func groupTaken(err error) error {
+	if errors.Is(err, store.ErrExists) {
+		return invalid("name", "name: An object with this field already exists in the current organization")
+	}
+	return err
+}
+
 // createGroup serves POST /api/v1/groups.
 func (o *Org) createGroup(c *call) error {
-	var in struct {
-		Profile struct {
-			Name        string `json:"name"`
-			Description string `json:"description"`
-		} `json:"profile"`
-	}
+	var in groupInput
 	if err := c.body(&in); err != nil {
 		return err
 	}
-	g := store.Group{ID: newID("00g"), Type: store.OktaGroup, Name: in.Profile.Name, Description: in.Profile.Description, Created: c.now, LastUpdated: c.now, LastMembershipUpdated: c.now}
-	if strings.TrimSpace(g.Name) == "" || len(g.Name) > 255 {
-		return invalid("name", "name: The field must have 1 to 255 characters")
+	if err := in.check(); err != nil {
+		return err
 	}
+	g := store.Group{ID: newID("00g"), Type: store.OktaGroup, Name: in.Profile.Name, Description: in.Profile.Description, Created: c.now, LastUpdated: c.now, LastMembershipUpdated: c.now}
 	err := o.update(c.r.Context(), func(tx *store.Tx) error {
-		err := tx.PutGroup(g)
-		if errors.Is(err, store.ErrExists) {
-			return invalid("name", "name: An object with this field already exists in the current organization")
-		}
-		if err != nil {
+		if err := groupTaken(tx.PutGroup(g)); err != nil {
 			return err
 		}
 		return o.record(tx, c, event{kind: "group.lifecycle.create", message: "Create Okta group", actor: c.api.party, targets: []logParty{groupParty(g)}})
@@ -155,7 +169,7 @@ func (o *Org) listMembers(c *call) error {
 	err = o.view(c.r.Context(), func(tx *store.Tx) error {
 		g, err := pathGroup(tx, c)
 		if err == nil {
-			users, err = tx.Members(g.ID, p.after)
+			users, err = tx.MembersAfter(g.ID, p.after, p.limit+1)
 		}
 		return err
 	})

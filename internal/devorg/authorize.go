@@ -162,6 +162,17 @@ func (o *Org) authorize(c *call) error {
 			to = loginRedirect(c, a, params)
 			return nil
 		}
+		err = o.checkAssigned(tx, a.app, user)
+		if err == nil {
+			_, err = o.ruleFor(tx, a.as, a.app, user, grantCode, a.scopes)
+		}
+		var refused *oauthError
+		if errors.As(err, &refused) {
+			return &redirectError{a, refused.Code, refused.Description}
+		}
+		if err != nil {
+			return err
+		}
 		to, err = o.issueCode(tx, c, a, *session, *user)
 		return err
 	})

@@ -3,7 +3,6 @@ package devorg
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"time"
 
@@ -29,7 +28,7 @@ type accessClaims struct {
 	Sub        string          `json:"sub"`
 	SubProfile string          `json:"sub_profile,omitempty"`
 	Act        json.RawMessage `json:"act,omitempty"`
-	Groups     []string        `json:"groups,omitempty"`
+	groups     groupsClaims
 }
 
 // actor is one link of an `act` chain (RFC 8693 section 4.1).
@@ -56,13 +55,14 @@ type idClaims struct {
 	Username string   `json:"preferred_username,omitempty"`
 	AuthTime int64    `json:"auth_time"`
 	AtHash   string   `json:"at_hash"`
-	Groups   []string `json:"groups,omitempty"`
+	groups   groupsClaims
 }
 
 // issue is one act of issuing tokens.
 type issue struct {
 	as     server
 	app    store.App
+	kind   string        // the grant type
 	user   *store.User   // nil: client credentials
 	family *store.Family // nil: client credentials
 	scopes []string
@@ -82,18 +82,24 @@ type tokenReply struct {
 
 // issueTokens signs an access token and, where a person and the openid scope are involved, an ID token.
 func (o *Org) issueTokens(tx *store.Tx, c *call, in issue) (tokenReply, error) {
-	lifetime := time.Duration(in.as.seed.accessMinutes()) * time.Minute
+	if err := o.checkAssigned(tx, in.app, in.user); err != nil {
+		return tokenReply{}, err
+	}
+	rule, err := o.ruleFor(tx, in.as, in.app, in.user, in.kind, in.scopes)
+	if err != nil {
+		return tokenReply{}, err
+	}
+	lifetime := rule.accessLife()
 	claims := accessClaims{
 		Ver: 1, JTI: "AT." + newSecret(), Iss: in.as.issuer, Aud: in.as.Audience, Iat: c.now.Unix(), Exp: c.now.Add(lifetime).Unix(),
 		CID: in.app.ID, SCP: in.scopes, Sub: in.app.ID,
 	}
 	row := store.AccessToken{JTI: claims.JTI, AuthServer: in.as.ID, ClientID: in.app.ID, Issued: c.now, Expires: c.now.Add(lifetime)}
 	if in.user != nil {
-		groups, err := o.groupsClaim(tx, in.as, in.user.ID)
-		if err != nil {
+		if claims.groups, err = o.groupsClaims(tx, in, "RESOURCE"); err != nil {
 			return tokenReply{}, err
 		}
-		claims.Sub, claims.UID, claims.Groups, claims.AuthTime = in.user.Login, in.user.ID, groups, in.family.AuthTime.Unix()
+		claims.Sub, claims.UID, claims.AuthTime = in.user.Login, in.user.ID, in.family.AuthTime.Unix()
 		row.UserID, row.FamilyID = in.user.ID, in.family.ID
 	}
 	if in.act != nil {
@@ -116,7 +122,11 @@ func (o *Org) issueTokens(tx *store.Tx, c *call, in issue) (tokenReply, error) {
 	}
 	reply := tokenReply{TokenType: "Bearer", ExpiresIn: int(lifetime / time.Second), AccessToken: access, Scope: joinScopes(in.scopes)}
 	if in.user != nil && in.act == nil && slices.Contains(in.scopes, "openid") {
-		id := in.idToken(c.now, access, claims.Groups)
+		groups, err := o.groupsClaims(tx, in, "IDENTITY")
+		if err != nil {
+			return tokenReply{}, err
+		}
+		id := in.idToken(c.now, access, groups)
 		if reply.IDToken, err = key.sign(id); err != nil {
 			return tokenReply{}, err
 		}
@@ -128,11 +138,11 @@ func (o *Org) issueTokens(tx *store.Tx, c *call, in issue) (tokenReply, error) {
 }
 
 // idToken describes the login to the client itself.
-func (in issue) idToken(now time.Time, access string, groups []string) idClaims {
+func (in issue) idToken(now time.Time, access string, groups groupsClaims) idClaims {
 	half := sha256.Sum256([]byte(access))
 	id := idClaims{
 		Sub: in.user.ID, Ver: 1, Iss: in.as.issuer, Aud: in.app.ID, Iat: now.Unix(), Exp: now.Add(time.Hour).Unix(), JTI: "ID." + newSecret(),
-		AMR: []string{"pwd"}, IDP: "00o" + "devorg0000000000" + "1", Nonce: in.family.Nonce, AuthTime: in.family.AuthTime.Unix(), AtHash: b64.EncodeToString(half[:16]),
+		groups: groups, AMR: []string{"pwd"}, IDP: "00o" + "devorg0000000000" + "1", Nonce: in.family.Nonce, AuthTime: in.family.AuthTime.Unix(), AtHash: b64.EncodeToString(half[:16]),
 	}
 	if slices.Contains(in.scopes, "profile") {
 		id.Name, id.Username = in.user.DisplayName(), in.user.Login
@@ -140,33 +150,59 @@ func (in issue) idToken(now time.Time, access string, groups []string) idClaims 
 	if slices.Contains(in.scopes, "email") {
 		id.Email = in.user.Attribute("email")
 	}
-	if slices.Contains(in.scopes, "groups") {
-		id.Groups = groups
-	}
 	return id
 }
 
-// groupsClaim lists the names of the person's groups that the server's filter matches, in name order.
-func (o *Org) groupsClaim(tx *store.Tx, as server, userID string) ([]string, error) {
-	if as.seed.GroupsRegex == "" {
-		return nil, nil
+// groupsClaims are claims that list groups, by their names.
+type groupsClaims map[string][]string
+
+// MarshalJSON adds the groups claims, whose names are the server's settings.
+func (a accessClaims) MarshalJSON() ([]byte, error) {
+	type plain accessClaims
+	return a.groups.addTo(plain(a))
+}
+
+// MarshalJSON adds the groups claims.
+func (i idClaims) MarshalJSON() ([]byte, error) {
+	type plain idClaims
+	return i.groups.addTo(plain(i))
+}
+
+func (g groupsClaims) addTo(claims any) ([]byte, error) {
+	raw, err := json.Marshal(claims)
+	if err != nil || len(g) == 0 {
+		return raw, err
 	}
-	filter, err := regexp.Compile(as.seed.GroupsRegex)
+	more, err := json.Marshal(g)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := tx.GroupsOf(userID)
+	return append(append(raw[:len(raw)-1], ','), more[1:]...), nil
+}
+
+// groupsClaims lists, for each groups claim of a kind of token, the names of the person's groups that its filter matches, in name order.
+func (o *Org) groupsClaims(tx *store.Tx, in issue, kind string) (groupsClaims, error) {
+	groups, err := tx.GroupsOf(in.user.ID)
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	for _, g := range groups {
-		if filter.MatchString(g.Name) {
-			out = append(out, g.Name)
+	out := groupsClaims{}
+	for _, claim := range in.as.claims {
+		if claim.ClaimType != kind || claim.ValueType != "GROUPS" || !claim.included(in.scopes) {
+			continue
 		}
-	}
-	if len(out) > maxGroups {
-		return nil, badRequest("invalid_request", "The groups claim matches %d groups; at most %d fit in a token.", len(out), maxGroups)
+		var names []string
+		for _, g := range groups {
+			if claim.matches(g.Name) {
+				names = append(names, g.Name)
+			}
+		}
+		if len(names) > maxGroups {
+			return nil, badRequest("invalid_request", "The groups claim matches %d groups; at most %d fit in a token.", len(names), maxGroups)
+		}
+		if names != nil {
+			out[claim.Name] = names
+		}
 	}
 	return out, nil
 }

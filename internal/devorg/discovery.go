@@ -9,30 +9,29 @@ import (
 // oidcScopes are the scopes that every custom authorization server has.
 var oidcScopes = []string{"openid", "profile", "email", "groups", "offline_access"}
 
-// server is a custom authorization server: its changeable row and its part of the seed.
+// server is a custom authorization server and what it is made of.
 type server struct {
 	store.AuthServer
-	seed   AuthServer
-	issuer string
+	issuer   string
+	scopes   []asScope
+	claims   []asClaim  // active ones
+	policies []asPolicy // by priority, with their rules
 }
 
 func (as server) endpoint(name string) string { return as.issuer + "/v1/" + name }
 
 func (as server) hasScope(scope string) bool {
-	return slices.Contains(oidcScopes, scope) || slices.Contains(as.seed.Scopes, scope)
+	return slices.ContainsFunc(as.scopes, func(s asScope) bool { return s.Name == scope })
 }
 
 // server finds a custom authorization server by id.
 func (o *Org) server(tx *store.Tx, id string) (server, error) {
-	seed, ok := o.seed.authServer(id)
-	if !ok {
-		return server{}, missing(printable(id), "AuthorizationServer")
-	}
 	row, err := tx.AuthServer(id)
 	if err != nil {
-		return server{}, orMissing(err, id, "AuthorizationServer")
+		return server{}, orMissing(err, printable(id), "AuthorizationServer")
 	}
-	return server{row, seed, o.Issuer(id)}, nil
+	as := server{AuthServer: row, issuer: o.Issuer(id)}
+	return as, as.load(tx)
 }
 
 // pathServer finds the custom authorization server that the path names.
@@ -85,7 +84,7 @@ func (o *Org) serverMetadata(c *call) error {
 		ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
 		GrantTypes:   []string{grantCode, grantRefresh, grantClient, grantDevice, grantExchange},
 		SubjectTypes: []string{"public"}, IDTokenAlgs: []string{"RS256"},
-		Scopes:    append(slices.Clone(as.seed.Scopes), oidcScopes...),
+		Scopes:    as.published(),
 		TokenAuth: auth, TokenAuthAlgs: []string{"RS256"},
 		Claims: []string{"iss", "ver", "sub", "aud", "iat", "exp", "jti", "auth_time", "amr", "idp", "nonce", "name", "given_name", "family_name",
 			"preferred_username", "email", "email_verified", "groups", "at_hash", "uid", "cid"},

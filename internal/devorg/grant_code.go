@@ -58,7 +58,7 @@ func (o *Org) grantCode(tx *store.Tx, g *grant) (tokenReply, error) {
 	if err := tx.UseCode(hash); err != nil {
 		return tokenReply{}, err
 	}
-	return o.issueWithRefresh(tx, g, issue{as: g.as, app: g.app, user: user, family: &family, scopes: family.Scopes})
+	return o.issueWithRefresh(tx, g, issue{as: g.as, app: g.app, kind: grantCode, user: user, family: &family, scopes: family.Scopes})
 }
 
 // issueWithRefresh issues tokens and, where offline_access was granted, the family's first refresh token.

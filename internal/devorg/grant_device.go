@@ -58,5 +58,5 @@ func (o *Org) redeemDevice(tx *store.Tx, g *grant, d store.DeviceCode) (tokenRep
 	if err := tx.AddFamily(family); err != nil {
 		return tokenReply{}, err
 	}
-	return o.issueWithRefresh(tx, g, issue{as: g.as, app: g.app, user: user, family: &family, scopes: d.Scopes})
+	return o.issueWithRefresh(tx, g, issue{as: g.as, app: g.app, kind: grantDevice, user: user, family: &family, scopes: d.Scopes})
 }

@@ -46,7 +46,7 @@ func (o *Org) grantExchange(tx *store.Tx, g *grant) (tokenReply, error) {
 	if family.Revoked {
 		return tokenReply{}, badRequest("invalid_grant", "The 'subject_token' was revoked.")
 	}
-	in := issue{as: g.as, app: g.app, user: user, family: &family, scopes: scopes}
+	in := issue{as: g.as, app: g.app, kind: grantExchange, user: user, family: &family, scopes: scopes}
 	if in.act, err = o.actorChain(tx, g, subject); err != nil {
 		return tokenReply{}, err
 	}

@@ -12,10 +12,14 @@ var errRefresh = badRequest("invalid_grant", "The refresh token is invalid or ex
 
 // addRefresh adds a generation to the family's refresh tokens.
 func (o *Org) addRefresh(tx *store.Tx, g *grant, in issue) (string, error) {
+	rule, err := o.ruleFor(tx, in.as, in.app, in.user, in.kind, in.scopes)
+	if err != nil {
+		return "", err
+	}
 	token := newSecret()
 	row := store.RefreshToken{
 		Hash: digest(token), ID: newID("oar"), FamilyID: in.family.ID, Created: g.now,
-		Expires: g.now.Add(time.Duration(g.as.seed.refreshWindowMinutes()) * time.Minute),
+		Expires: g.now.Add(rule.refreshWindow()),
 	}
 	if err := tx.AddRefreshToken(row); err != nil {
 		return "", err
@@ -65,14 +69,18 @@ func (o *Org) grantRefresh(tx *store.Tx, g *grant) (tokenReply, error) {
 		scopes = asked
 	}
 
-	in := issue{as: g.as, app: g.app, user: user, family: &family, scopes: scopes}
+	in := issue{as: g.as, app: g.app, kind: grantRefresh, user: user, family: &family, scopes: scopes}
 	reply, err := o.issueTokens(tx, g.call, in)
 	if err != nil {
 		return tokenReply{}, err
 	}
 	if !g.app.Settings.RotateRefresh {
+		rule, err := o.ruleFor(tx, in.as, in.app, in.user, in.kind, in.scopes)
+		if err != nil {
+			return reply, err
+		}
 		reply.RefreshToken = g.form.Get("refresh_token")
-		return reply, tx.ExtendRefreshToken(hash, g.now.Add(time.Duration(g.as.seed.refreshWindowMinutes())*time.Minute))
+		return reply, tx.ExtendRefreshToken(hash, g.now.Add(rule.refreshWindow()))
 	}
 	if row.Rotated.IsZero() {
 		if err := tx.MarkRotated(hash, g.now); err != nil {

@@ -190,10 +190,14 @@ func (o *Org) endSession(tx *store.Tx, c *call) error {
 // home serves GET /: where things are, and who is signed in.
 func (o *Org) home(c *call) error {
 	p := page{Title: o.seed.Org, CSRF: o.csrfToken(c)}
-	for _, as := range o.seed.AuthServers {
-		p.Issuers = append(p.Issuers, o.Issuer(as.ID))
-	}
 	err := o.view(c.r.Context(), func(tx *store.Tx) error {
+		servers, err := tx.AuthServers()
+		if err != nil {
+			return err
+		}
+		for _, as := range servers {
+			p.Issuers = append(p.Issuers, o.Issuer(as.ID))
+		}
 		_, user, err := o.session(tx, c)
 		if user != nil {
 			p.User = user.Login

@@ -10,8 +10,8 @@ import (
 
 // oktaScopes are the management API's scopes that the org server can grant.
 var oktaScopes = []string{
-	"okta.apps.manage", "okta.apps.read", "okta.authorizationServers.manage", "okta.authorizationServers.read",
-	"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.users.manage", "okta.users.read",
+	"okta.appGrants.manage", "okta.appGrants.read", "okta.apps.manage", "okta.apps.read", "okta.authorizationServers.manage", "okta.authorizationServers.read",
+	"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.roles.manage", "okta.roles.read", "okta.users.manage", "okta.users.read",
 }
 
 // orgTokenLifetime is the fixed lifetime of the org server's access tokens.
@@ -43,7 +43,7 @@ func (o *Org) orgToken(c *call) error {
 			switch {
 			case form.Get("grant_type") != grantClient:
 				err = badRequest("unsupported_grant_type", "The org authorization server of this development org supports client_credentials only.")
-			case !app.Settings.OrgServer || app.Settings.AuthMethod != authPrivateKey:
+			case !app.Settings.OrgServer && !app.Settings.Made || app.Settings.AuthMethod != authPrivateKey:
 				err = badRequest("unauthorized_client", "This client may not ask the org authorization server for tokens.")
 			default:
 				reply, err = o.issueOrgToken(tx, c, app, form.Get("scope"))

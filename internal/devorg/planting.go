@@ -46,8 +46,11 @@ func (o *Org) plantServers(tx *store.Tx) error {
 	now := o.now()
 	for _, as := range o.seed.AuthServers {
 		_, err := tx.AuthServer(as.ID)
-		if err == nil {
-			continue // rotation mode and names may have been changed through the API
+		if err == nil { // rotation mode and names may have been changed through the API
+			if err := o.plantParts(tx, as); err != nil {
+				return err
+			}
+			continue
 		}
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -57,6 +60,9 @@ func (o *Org) plantServers(tx *store.Tx) error {
 			LastRotated: now, Created: now, LastUpdated: now,
 		}
 		if err := tx.PutAuthServer(row); err != nil {
+			return err
+		}
+		if err := o.plantParts(tx, as); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,8 @@ func (o *Org) routes() []route {
 		appsRead, appsManage     = "okta.apps.read", "okta.apps.manage"
 		asRead, asManage         = "okta.authorizationServers.read", "okta.authorizationServers.manage"
 		hooksRead, hooksManage   = "okta.eventHooks.read", "okta.eventHooks.manage"
+		grantsRead, grantsManage = "okta.appGrants.read", "okta.appGrants.manage"
+		rolesRead, rolesManage   = "okta.roles.read", "okta.roles.manage"
 		devOnly                  = "dev.faults" // no app can be granted it
 	)
 	return []route{
@@ -64,6 +66,7 @@ func (o *Org) routes() []route {
 		{"POST", "/api/v1/users/{user}", "users", usersManage, o.updateUser},
 		{"DELETE", "/api/v1/users/{user}", "users", usersManage, o.deleteUser},
 		{"GET", "/api/v1/users/{user}/groups", "users", usersRead, o.listUserGroups},
+		{"GET", "/api/v1/users/{user}/factors", "users", usersRead, o.listFactors},
 		{"DELETE", "/api/v1/users/{user}/sessions", "users", usersManage, o.clearSessions},
 		{"POST", "/api/v1/users/{user}/lifecycle/{step}", "users", usersManage, o.changeLifecycle},
 
@@ -71,6 +74,7 @@ func (o *Org) routes() []route {
 		{"GET", "/api/v1/groups", "groups", groupsRead, o.listGroups},
 		{"POST", "/api/v1/groups", "groups", groupsManage, o.createGroup},
 		{"GET", "/api/v1/groups/{group}", "groups", groupsRead, o.getGroup},
+		{"PUT", "/api/v1/groups/{group}", "groups", groupsManage, o.updateGroup},
 		{"DELETE", "/api/v1/groups/{group}", "groups", groupsManage, o.deleteGroup},
 		{"GET", "/api/v1/groups/{group}/users", "groups", groupsRead, o.listMembers},
 		{"PUT", "/api/v1/groups/{group}/users/{user}", "groups", groupsManage, o.addMember},
@@ -78,10 +82,17 @@ func (o *Org) routes() []route {
 
 		// Management: apps and their credentials.
 		{"GET", "/api/v1/apps", "apps", appsRead, o.listApps},
+		{"POST", "/api/v1/apps", "apps", appsManage, o.createApp},
 		{"GET", "/api/v1/apps/{app}", "apps", appsRead, o.getApp},
-		{"GET", "/api/v1/apps/{app}/grants", "apps", "okta.apps.read", o.listGrants},
-		{"POST", "/api/v1/apps/{app}/grants", "apps", appsManage, o.addGrant},
-		{"DELETE", "/api/v1/apps/{app}/grants/{grant}", "apps", appsManage, o.deleteGrant},
+		{"PUT", "/api/v1/apps/{app}", "apps", appsManage, o.replaceApp},
+		{"DELETE", "/api/v1/apps/{app}", "apps", appsManage, o.deleteApp},
+		{"POST", "/api/v1/apps/{app}/lifecycle/{step}", "apps", appsManage, o.changeApp},
+		{"GET", "/api/v1/apps/{app}/groups", "apps", appsRead, o.listAppGroups},
+		{"PUT", "/api/v1/apps/{app}/groups/{group}", "apps", appsManage, o.assignGroup},
+		{"DELETE", "/api/v1/apps/{app}/groups/{group}", "apps", appsManage, o.unassignGroup},
+		{"GET", "/api/v1/apps/{app}/grants", "apps", grantsRead, o.listGrants},
+		{"POST", "/api/v1/apps/{app}/grants", "apps", grantsManage, o.addGrant},
+		{"DELETE", "/api/v1/apps/{app}/grants/{grant}", "apps", grantsManage, o.deleteGrant},
 		{"GET", "/api/v1/apps/{app}/credentials/jwks", "apps", appsRead, o.listClientKeys},
 		{"POST", "/api/v1/apps/{app}/credentials/jwks", "apps", appsManage, o.addClientKey},
 		{"GET", "/api/v1/apps/{app}/credentials/jwks/{key}", "apps", appsRead, o.getClientKey},
@@ -95,14 +106,34 @@ func (o *Org) routes() []route {
 
 		// Management: authorization servers.
 		{"GET", "/api/v1/authorizationServers", "authorizationServers", asRead, o.listServers},
+		{"POST", "/api/v1/authorizationServers", "authorizationServers", asManage, o.createServer},
 		{"GET", "/api/v1/authorizationServers/{as}", "authorizationServers", asRead, o.getServer},
 		{"PUT", "/api/v1/authorizationServers/{as}", "authorizationServers", asManage, o.putServer},
-		{"GET", "/api/v1/authorizationServers/{as}/scopes", "authorizationServers", asRead, o.listScopes},
-		{"GET", "/api/v1/authorizationServers/{as}/claims", "authorizationServers", asRead, o.listClaims},
-		{"GET", "/api/v1/authorizationServers/{as}/policies", "authorizationServers", asRead, o.listPolicies},
-		{"GET", "/api/v1/authorizationServers/{as}/policies/{policy}/rules", "authorizationServers", asRead, o.listRules},
+		{"GET", "/api/v1/authorizationServers/{as}/scopes", "authorizationServers", asRead, scopeParts.list(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/scopes", "authorizationServers", asManage, scopeParts.create(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/scopes/{part}", "authorizationServers", asRead, scopeParts.get(o)},
+		{"PUT", "/api/v1/authorizationServers/{as}/scopes/{part}", "authorizationServers", asManage, scopeParts.replace(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/claims", "authorizationServers", asRead, claimParts.list(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/claims", "authorizationServers", asManage, claimParts.create(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/claims/{part}", "authorizationServers", asRead, claimParts.get(o)},
+		{"PUT", "/api/v1/authorizationServers/{as}/claims/{part}", "authorizationServers", asManage, claimParts.replace(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/policies", "authorizationServers", asRead, policyParts.list(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/policies", "authorizationServers", asManage, policyParts.create(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/policies/{part}", "authorizationServers", asRead, policyParts.get(o)},
+		{"PUT", "/api/v1/authorizationServers/{as}/policies/{part}", "authorizationServers", asManage, policyParts.replace(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/policies/{part}/lifecycle/{step}", "authorizationServers", asManage, policyParts.lifecycle(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/policies/{policy}/rules", "authorizationServers", asRead, ruleParts.list(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/policies/{policy}/rules", "authorizationServers", asManage, ruleParts.create(o)},
+		{"GET", "/api/v1/authorizationServers/{as}/policies/{policy}/rules/{part}", "authorizationServers", asRead, ruleParts.get(o)},
+		{"PUT", "/api/v1/authorizationServers/{as}/policies/{policy}/rules/{part}", "authorizationServers", asManage, ruleParts.replace(o)},
+		{"POST", "/api/v1/authorizationServers/{as}/policies/{policy}/rules/{part}/lifecycle/{step}", "authorizationServers", asManage, ruleParts.lifecycle(o)},
 		{"GET", "/api/v1/authorizationServers/{as}/credentials/keys", "authorizationServers", asRead, o.listSigningKeys},
 		{"POST", "/api/v1/authorizationServers/{as}/credentials/lifecycle/keyRotate", "authorizationServers", asManage, o.rotateSigningKeys},
+
+		// Management: admin roles of service apps.
+		{"GET", "/oauth2/v1/clients/{app}/roles", "oauth2", rolesRead, o.listRoles},
+		{"POST", "/oauth2/v1/clients/{app}/roles", "oauth2", rolesManage, o.addRole},
+		{"DELETE", "/oauth2/v1/clients/{app}/roles/{role}", "oauth2", rolesManage, o.deleteRole},
 
 		// Management: the System Log.
 		{"GET", "/api/v1/logs", "logs", "okta.logs.read", o.listLogs},

@@ -54,6 +54,9 @@ func TestDiscovery(t *testing.T) {
 func TestEveryManagementRouteNeedsItsScope(t *testing.T) {
 	o := newTestOrg(t)
 	kid, _ := o.addKey(ManagementClient, 8)
+	for _, s := range oktaScopes { // what the seed has not granted
+		o.api("POST", "/api/v1/apps/"+ManagementClient+"/grants", map[string]any{"scopeId": s, "issuer": o.url})
+	}
 	// For each scope of the table: a token that has every scope but those that would do.
 	token := func(without string) string {
 		var scopes []string

@@ -43,8 +43,9 @@ func (as server) clientScopes(raw string) ([]string, error) {
 	if len(scopes) == 0 {
 		return nil, badRequest("invalid_scope", "The authorization server resource does not have any configured default scopes, 'scope' must be provided.")
 	}
+	custom := as.customScopes()
 	for _, s := range scopes {
-		if !slices.Contains(as.seed.Scopes, s) {
+		if !slices.Contains(custom, s) {
 			return nil, badRequest("invalid_scope", "One or more scopes are not configured for the authorization server resource.")
 		}
 	}

@@ -117,13 +117,3 @@ func (s *Seed) App(id string) *App {
 	}
 	return nil
 }
-
-// authServer finds the seed's part of an authorization server.
-func (s *Seed) authServer(id string) (AuthServer, bool) {
-	for _, as := range s.AuthServers {
-		if as.ID == id {
-			return as, true
-		}
-	}
-	return AuthServer{}, false
-}

@@ -77,7 +77,7 @@ func (o *Org) grantClient(tx *store.Tx, g *grant) (tokenReply, error) {
 	if err != nil {
 		return tokenReply{}, err
 	}
-	return o.issueTokens(tx, g.call, issue{as: g.as, app: g.app, scopes: scopes})
+	return o.issueTokens(tx, g.call, issue{as: g.as, app: g.app, kind: grantClient, scopes: scopes})
 }
 
 // recordRefusal logs a refused token request and hands the error on. Polling that is merely early is not worth an event.

@@ -36,9 +36,15 @@ func (o *Org) userinfo(c *call) error {
 		}
 		out = describeUser(user, scopes)
 		if slices.Contains(scopes, "groups") {
-			out["groups"], err = o.groupsClaim(tx, as, user.ID)
+			claims, err := o.groupsClaims(tx, issue{as: as, user: &user, scopes: scopes}, "IDENTITY")
+			if err != nil {
+				return err
+			}
+			for name, groups := range claims {
+				out[name] = groups
+			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return err

@@ -28,6 +28,8 @@ type AppSettings struct {
 	PKCERequired  bool     `json:"pkce_required"`                       // public clients always need it
 	Agent         bool     `json:"agent"`                               // an AI agent: token exchange with an actor_token emits act
 	OrgServer     bool     `json:"org_server"`                          // may use the org authorization server
+	AdminNote     string   `json:"admin_note,omitempty"`
+	Made          bool     `json:"made,omitempty"` // through the API: people need to be assigned, and the management API asks for an admin role
 }
 
 const appColumns = `id, label, status, settings, created, last_updated`
@@ -63,6 +65,9 @@ func (t *Tx) PutApp(a App) error {
 ON CONFLICT (id) DO UPDATE SET label=excluded.label, status=excluded.status, settings=excluded.settings, last_updated=excluded.last_updated`,
 		a.ID, a.Label, a.Status, string(settings), millis(a.Created), millis(a.LastUpdated))
 }
+
+// DeleteApp removes an app and what belongs to it.
+func (t *Tx) DeleteApp(id string) error { return t.change(`DELETE FROM apps WHERE id = ?`, id) }
 
 // AppGrant lets an app ask the org authorization server for one okta.* scope.
 type AppGrant struct {

@@ -89,6 +89,19 @@ CREATE TABLE event_hooks (
 CREATE TABLE deliveries (
   id INTEGER PRIMARY KEY AUTOINCREMENT, hook_id TEXT NOT NULL REFERENCES event_hooks(id) ON DELETE CASCADE, event TEXT NOT NULL) STRICT;
 `,
+	// 3 (2026-11): what set-up writes: scopes, claims, policies and rules of authorization servers, people's apps by group, roles of service apps.
+	`
+CREATE TABLE as_parts (
+  id TEXT PRIMARY KEY, as_id TEXT NOT NULL REFERENCES auth_servers(id) ON DELETE CASCADE, kind TEXT NOT NULL, parent TEXT NOT NULL, slot TEXT NOT NULL,
+  status TEXT NOT NULL, priority INTEGER NOT NULL, doc TEXT NOT NULL, created INTEGER NOT NULL, last_updated INTEGER NOT NULL,
+  UNIQUE (as_id, kind, parent, slot)) STRICT;
+CREATE TABLE app_groups (
+  app_id TEXT NOT NULL REFERENCES apps(id) ON DELETE CASCADE, group_id TEXT NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+  priority INTEGER NOT NULL, last_updated INTEGER NOT NULL, PRIMARY KEY (app_id, group_id)) STRICT, WITHOUT ROWID;
+CREATE TABLE client_roles (
+  id TEXT PRIMARY KEY, app_id TEXT NOT NULL REFERENCES apps(id) ON DELETE CASCADE, type TEXT NOT NULL, created INTEGER NOT NULL,
+  UNIQUE (app_id, type)) STRICT;
+`,
 }
 
 func (s *Store) migrate(ctx context.Context) error {

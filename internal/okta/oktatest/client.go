@@ -12,7 +12,7 @@ import (
 )
 
 // scopes are what the suite needs.
-var scopes = []string{"okta.users.read", "okta.groups.manage", "okta.logs.read", "okta.apps.read", "okta.authorizationServers.read", "okta.eventHooks.manage"}
+var scopes = []string{"okta.users.read", "okta.groups.manage", "okta.logs.read", "okta.apps.read", "okta.appGrants.read", "okta.authorizationServers.read", "okta.eventHooks.manage"}
 
 // ServiceClient is a client that proves itself as a service app.
 func ServiceClient(t *testing.T, url, clientID, keyID string, key *rsa.PrivateKey) *okta.Client {

@@ -28,7 +28,7 @@ type Org struct {
 	App string
 }
 
-// Run runs the suite. It needs the scopes okta.users.read, okta.groups.manage, okta.logs.read, okta.apps.read, okta.authorizationServers.read and
+// Run runs the suite. It needs the scopes okta.users.read, okta.groups.manage, okta.logs.read, okta.apps.read, okta.appGrants.read, okta.authorizationServers.read and
 // okta.eventHooks.manage.
 func Run(t *testing.T, o Org) {
 	t.Run("people", o.people)
