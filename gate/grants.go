@@ -126,13 +126,7 @@ func (g *Gate) judgeUnder(ctx context.Context, a *Admission, req *policy.Request
 // told is a denial with what would help, which was not asked for as long as a grant could make it needless.
 func (g *Gate) told(ctx context.Context, a *Admission, req *policy.Request, k *ask, denied policy.Decision, under *standing.Grant) (policy.Decision, error) {
 	req.Brief = false
-	decide := g.decide
-	if under != nil {
-		decide = func(ctx context.Context, a *Admission, req *policy.Request, k *ask) (policy.Decision, error) {
-			return g.decideUnder(ctx, a, req, k, under)
-		}
-	}
-	d, err := decide(ctx, a, req, k)
+	d, err := g.decideUnder(ctx, a, req, k, under)
 	if err != nil || !d.Allow {
 		return d, err
 	}
@@ -240,8 +234,11 @@ func (g *Gate) resetsOnly(ctx context.Context, k *ask, runID string) error {
 	return nil
 }
 
-// decideUnder asks policy about an act that the grant covers.
+// decideUnder asks policy about an act that the grant covers; without a grant, as it is.
 func (g *Gate) decideUnder(ctx context.Context, a *Admission, req *policy.Request, k *ask, grant *standing.Grant) (policy.Decision, error) {
+	if grant == nil {
+		return g.decide(ctx, a, req, k)
+	}
 	a.trying = grant
 	req.Context.Granted, req.Context.Grant, req.Context.BreakGlass = true, grant.ID, grant.BreakGlass
 	defer func() {
