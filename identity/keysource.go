@@ -38,13 +38,15 @@ type keySource struct {
 	life context.Context // ends when the verifier closes
 	wg   *sync.WaitGroup
 
-	current atomic.Pointer[snapshot]
+	current  atomic.Pointer[snapshot]
+	expected atomic.Pointer[map[string]*expectation] // nil until something was expected; the map is never changed, only replaced
 
 	mu       sync.Mutex // everything below
 	started  bool       // the refresh loop runs
 	flying   *flight    // at most one
 	asked    time.Time  // when an unknown kid last started a fetch; monotonic, so that a clock that jumps cannot stop fetches
 	begged   time.Time  // when a token last started one for want of any keys fit for use
+	hoped    time.Time  // when an expected key that was not there last started one
 	failures int        // fetches failed in a row
 	lastErr  error
 	jwksURL  string // as discovered; forgotten after a failure

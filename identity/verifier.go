@@ -196,9 +196,11 @@ func (v *Verifier) examine(ctx context.Context, raw string) (remembered, *Error)
 	}
 	k, err := from.keys.find(ctx, h.kid)
 	if err != nil {
+		from.keys.refused(h.kid, err.Code)
 		return none, err
 	}
 	if err := verifySignature(k, h.alg, parts); err != nil {
+		from.keys.refused(h.kid, err.Code)
 		return none, err
 	}
 	if now := v.cfg.Clock(); !now.Before(p.claims.Expires) { // it may have run out while keys were waited for
@@ -219,6 +221,8 @@ type IssuerStatus struct {
 	Fetched time.Time `json:"fetched,omitzero"` // last good fetch
 	Usable  bool      `json:"usable"`           // there are keys and they are not stale
 	Error   string    `json:"error,omitempty"`  // of the last fetch, when that failed; for operators
+
+	Expected []ExpectedKey `json:"expected,omitempty"` // those that Expect named, by id
 }
 
 // Status reports on every issuer, in the order of the settings.
@@ -226,7 +230,7 @@ func (v *Verifier) Status() []IssuerStatus {
 	out := make([]IssuerStatus, 0, len(v.cfg.Issuers))
 	for _, is := range v.cfg.Issuers {
 		s := v.issuers[is.URL].keys
-		st := IssuerStatus{URL: is.URL, Usable: s.fresh(v.cfg.Clock()) != nil}
+		st := IssuerStatus{URL: is.URL, Usable: s.fresh(v.cfg.Clock()) != nil, Expected: s.expectations()}
 		if snap := s.current.Load(); snap != nil {
 			st.KeyIDs, st.Fetched = snap.set.ids(), snap.fetched
 		}
