@@ -28,17 +28,7 @@ var (
 // Handler answers gates: GET, with a token as Bearer. The answer is a signed standing.Message as application/jose. It comes at once when
 // there is anything after the position that the gate names, else when there is, or after the wait that the gate asks for.
 func (f *Feed) Handler() http.Handler {
-	digests := make([][32]byte, len(f.cfg.Tokens))
-	for i, t := range f.cfg.Tokens {
-		digests[i] = sha256.Sum256([]byte(t))
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		if !authorized(r, digests) {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			problem(w, http.StatusUnauthorized, "feed_token_invalid", "the feed's token is missing or not the right one", "give the gate the token file of this control plane")
-			return
-		}
+	return f.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
 			problem(w, http.StatusMethodNotAllowed, "bad_request", "only GET is answered here", "ask with GET")
@@ -50,6 +40,23 @@ func (f *Feed) Handler() http.Handler {
 			return
 		}
 		f.answer(w, r, q)
+	}))
+}
+
+// Guard lets requests through to h that have one of the feed's tokens as Bearer: what gates tell the control plane besides comes with it too.
+func (f *Feed) Guard(h http.Handler) http.Handler {
+	digests := make([][32]byte, len(f.cfg.Tokens))
+	for i, t := range f.cfg.Tokens {
+		digests[i] = sha256.Sum256([]byte(t))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if !authorized(r, digests) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			problem(w, http.StatusUnauthorized, "feed_token_invalid", "the feed's token is missing or not the right one", "give the gate the token file of this control plane")
+			return
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 
