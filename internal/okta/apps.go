@@ -33,10 +33,12 @@ type ClientKey struct {
 	ID      string    `json:"id"`
 	KeyID   string    `json:"kid"`
 	Status  string    `json:"status"` // ACTIVE or INACTIVE
+	N       string    `json:"n"`      // modulus
+	E       string    `json:"e"`
 	Created time.Time `json:"created"`
 }
 
-// ClientSecret is a client's secret. Value is told once, when it is made; do not log it.
+// ClientSecret is a client's secret. Do not log its value.
 type ClientSecret struct {
 	ID      string    `json:"id"`
 	Status  string    `json:"status"`
@@ -142,9 +144,13 @@ func (c *Client) ClientSecrets(ctx context.Context, app string) (secrets []Clien
 	return secrets, err
 }
 
-// AddClientSecret makes Okta draw a second secret, active at once.
-func (c *Client) AddClientSecret(ctx context.Context, app string) (s ClientSecret, err error) {
-	_, err = c.do(ctx, http.MethodPost, appPath(app, "/credentials/secrets"), nil, struct{}{}, &s)
+// AddClientSecret gives a client a second secret, active at once: the value, or one that Okta draws when it is empty.
+func (c *Client) AddClientSecret(ctx context.Context, app, value string) (s ClientSecret, err error) {
+	in := map[string]string{}
+	if value != "" {
+		in["client_secret"] = value
+	}
+	_, err = c.do(ctx, http.MethodPost, appPath(app, "/credentials/secrets"), nil, in, &s)
 	return s, err
 }
 

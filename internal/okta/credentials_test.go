@@ -37,7 +37,7 @@ func TestCredentialsOfAnApp(t *testing.T) {
 		t.Errorf("%+v, %v", keys, err)
 	}
 
-	s, err := c.AddClientSecret(t.Context(), devorg.ReleaseAgent)
+	s, err := c.AddClientSecret(t.Context(), devorg.ReleaseAgent, "")
 	if err != nil || s.Value == "" {
 		t.Fatalf("%v, %v", s, err)
 	}
