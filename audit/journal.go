@@ -48,6 +48,7 @@ type Journal struct {
 	mustRotate bool          // the current segment may not be written any more
 	pause      time.Duration // before the next try to heal; grows while writes fail although the journal re-opens, as on a full disk
 	buf        []byte        // frames of the batch being written
+	crowd      int           // entries in the batch taken last
 
 	wake    chan struct{} // capacity 1: there is a pending batch, or the journal is closing
 	closing chan struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,23 +56,29 @@ func (b *bareFile) append(line []byte) {
 
 // perSecond runs the writers for the time given and counts what they finished.
 func perSecond(writers int, d time.Duration, append func()) float64 {
+	rate, _ := pace(writers, d, append)
+	return rate
+}
+
+// pace is perSecond with the median time that one append took, in microseconds.
+func pace(writers int, d time.Duration, do func()) (rate, p50 float64) {
 	var wg sync.WaitGroup
-	counts := make([]int, writers)
+	took := make([][]float64, writers)
 	start := time.Now()
 	for w := range writers {
 		wg.Go(func() {
-			for time.Since(start) < d {
-				append()
-				counts[w]++
+			for began := time.Now(); began.Sub(start) < d; {
+				do()
+				now := time.Now()
+				took[w] = append(took[w], float64(now.Sub(began).Nanoseconds())/1e3)
+				began = now
 			}
 		})
 	}
 	wg.Wait()
-	total := 0
-	for _, c := range counts {
-		total += c
-	}
-	return float64(total) / time.Since(start).Seconds()
+	elapsed := time.Since(start).Seconds()
+	all := slices.Concat(took...)
+	return float64(len(all)) / elapsed, median(all)
 }
 
 func journals(m meter) ([]row, error) {
@@ -101,12 +108,14 @@ func journals(m meter) ([]row, error) {
 		writers int
 		name    string
 	}{{32, "journal, 32 writers (baseline: bare group-fsync file)"}, {256, "journal, 256 writers (baseline: bare group-fsync file)"}} {
-		var ours, base []float64
+		var ours, base, oursTook, baseTook []float64
 		for range m.rounds {
-			ours = append(ours, perSecond(c.writers, 4*m.slice, func() { must(j.Append(context.Background(), entry)) }))
-			base = append(base, perSecond(c.writers, 4*m.slice, func() { bare.append(line) }))
+			rate, p50 := pace(c.writers, 4*m.slice, func() { must(j.Append(context.Background(), entry)) })
+			ours, oursTook = append(ours, rate), append(oursTook, p50)
+			rate, p50 = pace(c.writers, 4*m.slice, func() { bare.append(line) })
+			base, baseTook = append(base, rate), append(baseTook, p50)
 		}
-		rows = append(rows, atLeast(c.name, "events/s", median(ours), median(base), 0.9))
+		rows = append(rows, atLeast(c.name, "events/s", median(ours), median(base), 0.9), atMost(c.name+", p50", "µs", median(oursTook), median(baseTook), 1.15))
 	}
 	return rows, nil
 }
