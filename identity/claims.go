@@ -34,7 +34,7 @@ type payload struct {
 func knownClaim(name string) bool {
 	switch name {
 	case "iss", "aud", "sub", "uid", "cid", "client_id", "jti", "exp", "iat", "nbf", "auth_time", "acr", "amr", "scp", "scope",
-		"act", "cnf", "sid", "sub_profile", "principal_type", "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
+		"act", "cnf", "sid", "_claim_names", "sub_profile", "principal_type", "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
 		return true
 	}
 	return false
@@ -108,6 +108,8 @@ func (is *Issuer) readPayload(members []member) (*payload, *Error) {
 			c.Actors, err = actors(m)
 		case "cnf":
 			p.bound = true
+		case "_claim_names":
+			err = is.readElsewhere(m, c)
 		case "nonce", "at_hash", "c_hash", "s_hash", "events", "tctx", "rctx", "req_wl":
 			p.idToken = m.name
 		default:
@@ -144,10 +146,18 @@ func (is *Issuer) readOther(m member, c *Claims) *Error {
 		}
 		return nil
 	}
+	if m.name == is.GroupsMarker {
+		if m.value != "true" && m.value != "false" {
+			return malformed("claim " + quoted(m.name) + " is neither true nor false")
+		}
+		c.GroupsElsewhere = c.GroupsElsewhere || m.value == "true"
+		return nil
+	}
 	f := folded(m.name)
-	if f != m.name && knownClaim(f) || slices.ContainsFunc(is.GroupsClaims, func(g string) bool { return folded(g) == f }) {
+	if f != m.name && knownClaim(f) || slices.ContainsFunc(is.GroupsClaims, func(g string) bool { return folded(g) == f }) || is.GroupsMarker != "" && folded(is.GroupsMarker) == f {
 		return malformed("claim " + quoted(m.name) + " is a case variant of a known one")
 	}
+	c.keep(m)
 	return nil
 }
 

@@ -44,6 +44,18 @@ type Claims struct {
 	KeyID     string    `json:"kid"`
 	IssuedAt  time.Time `json:"iat"`
 	Expires   time.Time `json:"exp"`
+
+	// GroupsElsewhere says that Groups is not all: the token has none because its issuer's settings say to look them up, or says itself that it
+	// leaves some out. Whoever decides by groups must look them up, or refuse.
+	GroupsElsewhere bool `json:"groups_elsewhere,omitempty"`
+	// Custom are the claims that the profile gives no meaning, by name, as JSON; nil for most tokens. CustomLost says that there was more than is
+	// kept, so that what is not here is not absent.
+	Custom     map[string]string `json:"-"`
+	CustomLost bool              `json:"-"`
+	// Profile is attributes of the directory, by name, as JSON, and FactsAsOf how they and groups from there stood: put in by who looked them up,
+	// never by a Verifier.
+	Profile   map[string]string `json:"-"`
+	FactsAsOf time.Time         `json:"-"`
 }
 
 // Principal is the stable name of who this is: "user:ISSUER|UID" or "client:ISSUER|CID".

@@ -22,6 +22,8 @@ type Issuer struct {
 	MaxLifetime  time.Duration `json:"max_lifetime,omitempty"`  // longest accepted exp - iat; default 24h (Okta's own maximum)
 	TokenTypes   []string      `json:"token_types,omitempty"`   // accepted header `typ`, "" meaning absent; default "", "JWT", "at+jwt", "application/at+jwt"
 	JWKSURL      string        `json:"jwks_url,omitempty"`      // where its keys are; default: from its discovery document, on its own host
+	Groups       string        `json:"groups,omitempty"`        // GroupsFromToken (the default), or GroupsLookup: people's groups are not in the token, or not all
+	GroupsMarker string        `json:"groups_marker,omitempty"` // claim (true or false) by which a token says that it leaves groups out; OpenID Connect's _claim_names is understood besides
 }
 
 // Config is the settings of a Verifier. The zero value of a field means its default.
@@ -122,6 +124,14 @@ func (is Issuer) withDefaults() (Issuer, error) {
 		if g == "" || knownClaim(g) {
 			return is, fmt.Errorf("configuring issuer %s: %s cannot be a groups claim: it has a meaning of its own", quoted(is.URL), quoted(g))
 		}
+	}
+	switch is.Groups {
+	case "", GroupsFromToken, GroupsLookup:
+	default:
+		return is, fmt.Errorf("configuring issuer %s: groups is %s; write %q or %q", quoted(is.URL), quoted(is.Groups), GroupsFromToken, GroupsLookup)
+	}
+	if m := is.GroupsMarker; m != "" && (knownClaim(m) || slices.Contains(is.GroupsClaims, m)) {
+		return is, fmt.Errorf("configuring issuer %s: %s cannot be the groups marker: it has a meaning of its own", quoted(is.URL), quoted(m))
 	}
 	if is.MaxLifetime < 0 {
 		return is, fmt.Errorf("configuring issuer %s: MaxLifetime must not be negative", quoted(is.URL))

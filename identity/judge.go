@@ -21,6 +21,9 @@ func (is *Issuer) judge(p *payload, now time.Time, skew time.Duration) *Error {
 	if err := p.settle(); err != nil {
 		return err
 	}
+	if is.Groups == GroupsLookup && p.claims.Kind == User {
+		p.claims.GroupsElsewhere = true
+	}
 	if len(is.ClientIDs) > 0 && !slices.Contains(is.ClientIDs, p.claims.ClientID) {
 		return reject(CodeClient, "client "+quoted(p.claims.ClientID)+" may not be used with this service")
 	}
