@@ -244,7 +244,7 @@ func (s *Service) list(ctx context.Context, f Filter, keep func(*Request) bool) 
 	if f.Open {
 		q += " AND ExecutionStatus = 'Running'"
 	}
-	req := &workflowservice.ListWorkflowExecutionsRequest{Namespace: Namespace, PageSize: 200, Query: q}
+	req := &workflowservice.ListWorkflowExecutionsRequest{PageSize: 200, Query: q} // in the namespace of the client
 	for scanned := 0; scanned < maxScanned; {
 		res, err := t.ListWorkflow(ctx, req)
 		if err != nil {
