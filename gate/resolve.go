@@ -24,6 +24,8 @@ type Execution struct {
 	TaskQueue        string
 	SearchAttributes []string // as policy.Resource has them
 	Running          bool
+
+	remembered bool // from an answer of a moment ago
 }
 
 // Resolver finds out about existing runs, with rights of its own. An empty runID means the workflow's current run.
@@ -75,6 +77,7 @@ func (r *runs) describe(ctx context.Context, of *policy.Resource, fresh bool) (E
 		k, ok := r.known[key]
 		r.mu.Unlock()
 		if ok && now.Before(k.until) && !now.Before(k.until.Add(-describeKeep)) {
+			k.remembered = true
 			return k.Execution, nil
 		}
 	}
@@ -100,6 +103,22 @@ func (r *runs) describe(ctx context.Context, of *policy.Resource, fresh bool) (E
 type pin struct {
 	target            int
 	workflowID, runID string
+	moving            runKey // under which it was found, if there may be another by now
+}
+
+// Missed tells the gate that Temporal did not find what an admitted call was for. It reports whether the run that the call was decided on may have
+// ended since it was looked up, as one does that continues as new: the gate has then forgotten it, and who asks again is decided on the run that
+// there is.
+func (g *Gate) Missed(a *Admission) (again bool) {
+	for _, p := range a.pins {
+		if p.moving != (runKey{}) {
+			again = true
+			g.runs.mu.Lock()
+			delete(g.runs.known, p.moving)
+			g.runs.mu.Unlock()
+		}
+	}
+	return again
 }
 
 // decide answers for one act. For an act on an existing run whose type or attributes some policy looks at, it finds them out first: who it
@@ -157,12 +176,16 @@ func (g *Gate) find(ctx context.Context, a *Admission, k *ask) error {
 		return k.missing
 	}
 	k.looked = true
+	key := runKey{k.resource.Namespace, k.resource.WorkflowID, k.resource.RunID}
 	e, err := g.runs.describe(ctx, &k.resource, k.run == currentRun)
+	if key.runID != "" || !e.remembered && !e.Running { // the run that the caller means, or one that had ended when it was looked up
+		key = runKey{}
+	}
 	switch {
 	case err == nil && (k.run == namedRun || e.Running || k.resource.RunID != ""):
 		k.resource.WorkflowType, k.resource.TaskQueue, k.resource.SearchAttributes, k.resource.RunID = e.Type, e.TaskQueue, e.SearchAttributes, e.RunID
 		if k.run == namedRun {
-			a.pins = append(a.pins, pin{k.target, k.resource.WorkflowID, e.RunID})
+			a.pins = append(a.pins, pin{k.target, k.resource.WorkflowID, e.RunID, key})
 		}
 	case (err == nil || errors.Is(err, ErrNoRun)) && k.run == currentRun && k.resource.WorkflowType != "":
 		// No run is under way, so the act is on the one that the call starts, of the type that it says.

@@ -229,6 +229,41 @@ func TestAnswersAreKeptForAMoment(t *testing.T) {
 }
 
 // hangs never answers.
+// A run that has ended while it was remembered, as one does that continues as new, is looked up anew as soon as Temporal has said so.
+func TestMissedRunsAreForgotten(t *testing.T) {
+	f := fleet()
+	f.runs["cup-1"] = gate.Execution{RunID: "run-c", Type: "harmless", TaskQueue: "q"}
+	k := newKitWith(t, noDeploySignals, gate.Config{Runs: f})
+	admit := func(id, run string) (*gate.Admission, string) {
+		t.Helper()
+		req := signalTo(id, run)
+		a, err := k.Admit(t.Context(), k.call("SignalWorkflowExecution", req, k.alice()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Stamp(a, req); err != nil {
+			t.Fatal(err)
+		}
+		return a, req.WorkflowExecution.RunId
+	}
+	if a, _ := admit("cup-1", ""); k.Missed(a) {
+		t.Error("a run that had ended when it was looked up: asking again does not help")
+	}
+	admit("tea-1", "")
+	f.runs["tea-1"] = gate.Execution{RunID: "run-u", Type: "harmless", TaskQueue: "q", Running: true}
+	a, run := admit("tea-1", "")
+	if run != "run-t" || !k.Missed(a) {
+		t.Errorf("decided on %s, which was remembered and has ended", run)
+	}
+	if a, run = admit("tea-1", ""); run != "run-u" || !k.Missed(a) {
+		t.Errorf("asked again, and decided on %s, which ran a moment ago", run)
+	}
+	admit("ship-1", "run-h")
+	if a, _ = admit("ship-1", "run-h"); k.Missed(a) {
+		t.Error("a run that the caller named is gone for good")
+	}
+}
+
 type hangs struct{}
 
 func (hangs) Started(ctx context.Context, _, _, _ string) (*historypb.WorkflowExecutionStartedEventAttributes, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/server/common/authorization"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -17,6 +18,7 @@ type Stamper interface {
 	Stamp(*gate.Admission, any) error
 	Learn(a *gate.Admission, req, resp any)
 	FilterResponse(*gate.Admission, any)
+	Missed(*gate.Admission) bool
 }
 
 // Interceptor puts attestations into admitted requests and takes out of responses what the caller may not see.
@@ -47,6 +49,11 @@ func (i *Interceptor) Intercept(ctx context.Context, req any, info *grpc.UnarySe
 	if err == nil {
 		i.gate.Learn(c.admission, req, resp)
 		i.gate.FilterResponse(c.admission, resp)
+		return resp, nil
+	}
+	var missing *serviceerror.NotFound
+	if errors.As(err, &missing) && i.gate.Missed(c.admission) {
+		return nil, status.Error(codes.Unavailable, "run_changed: the run that this call was decided on has ended; try again, and it is decided on the one that runs now")
 	}
 	return resp, err
 }
