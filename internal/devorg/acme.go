@@ -57,7 +57,7 @@ func Acme() *Seed {
 				ID: ManagementClient, Label: "Bailiwick control plane", Type: "service", AuthMethod: authPrivateKey, GrantTypes: []string{grantClient},
 				OktaScopes: []string{
 					"okta.appGrants.read", "okta.apps.manage", "okta.apps.read", "okta.authorizationServers.manage", "okta.authorizationServers.read",
-					"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.users.manage", "okta.users.read",
+					"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.users.manage", "okta.users.read", "ssf.manage", "ssf.read",
 				},
 			},
 		},

@@ -27,7 +27,7 @@ func TestApps(t *testing.T) {
 	o.api("GET", "/api/v1/apps/0oanone", nil).wantAPI(404, "E0000007")
 
 	grants := o.api("GET", "/api/v1/apps/"+ManagementClient+"/grants", nil).want(200).list()
-	if len(grants) != 12 {
+	if len(grants) != 14 {
 		t.Errorf("%d grants", len(grants))
 	}
 	path := "/api/v1/apps/" + ManagementClient + "/grants"

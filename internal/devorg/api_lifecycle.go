@@ -29,6 +29,9 @@ func lifecycleSteps() map[string]lifecycleStep {
 
 // changeLifecycle serves POST /api/v1/users/{idOrLogin}/lifecycle/{activate,deactivate,suspend,unsuspend}.
 func (o *Org) changeLifecycle(c *call) error {
+	if c.r.PathValue("step") == "reset_password" {
+		return o.resetPassword(c)
+	}
 	step, ok := lifecycleSteps()[c.r.PathValue("step")]
 	if !ok {
 		return missing(printable(c.r.URL.Path), "this development org does not serve it")

@@ -63,6 +63,7 @@ type Org struct {
 
 	faults *faults
 	hooks  *deliverer
+	teller *teller // Shared Signals and Universal Logout
 
 	parsed sync.Map // kid → *rsa.PrivateKey; a kid's key never changes
 }
@@ -109,6 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Org, error) {
 		return nil, fmt.Errorf("seeding the development org: %w", err)
 	}
 	o.hooks = startDeliverer(o)
+	o.teller = startTeller(o)
 	return o, nil
 }
 
@@ -142,6 +144,7 @@ func loopback(host string) bool {
 // Close ends the delivery of events and closes the database. The handler must no longer be in use.
 func (o *Org) Close() error {
 	o.hooks.stop()
+	o.teller.stop()
 	return o.store.Close()
 }
 
@@ -167,6 +170,7 @@ func (o *Org) update(ctx context.Context, fn func(*store.Tx) error) error {
 	})
 	if err == nil {
 		o.hooks.wake()
+		o.teller.wake()
 	}
 	if err == nil && refused != nil {
 		return refused

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,38 +20,41 @@ type faults struct {
 // fault is one of them.
 type fault struct {
 	ID         int       `json:"id"`
-	Target     string    `json:"target"`                // a family of endpoints, "okta" for the whole API, or "hooks"
+	Target     string    `json:"target"`                // a family of endpoints, "okta" for the whole API, or a way of telling: "hooks", "ssf", "logout"
 	Status     int       `json:"status,omitempty"`      // answered instead of the truth: 429 or 5xx
 	SlowMillis int       `json:"slow_ms,omitempty"`     // waited before the answer
-	Malformed  bool      `json:"malformed,omitempty"`   // answered 200, with JSON that is cut
-	Duplicate  bool      `json:"duplicate,omitempty"`   // hooks: each delivery comes two or three times
-	Reorder    bool      `json:"reorder,omitempty"`     // hooks: in another order, with pauses
-	Drop       bool      `json:"drop,omitempty"`        // hooks: not at all
+	Malformed  bool      `json:"malformed,omitempty"`   // answered 200, with JSON that is cut; deliveries: a cut copy comes before each
+	Duplicate  bool      `json:"duplicate,omitempty"`   // deliveries: each comes two or three times
+	Reorder    bool      `json:"reorder,omitempty"`     // deliveries: in another order, with pauses
+	Drop       bool      `json:"drop,omitempty"`        // deliveries: not at all
 	Seconds    int       `json:"for_seconds,omitempty"` // how long it goes on; at most a day
 	Until      time.Time `json:"until"`
 }
 
 // faultTargets are what can go wrong.
-var faultTargets = []string{"okta", "users", "groups", "apps", "authorizationServers", "eventHooks", "logs", "token", "oauth2", "keys", "hooks"}
+var faultTargets = []string{"okta", "users", "groups", "apps", "authorizationServers", "eventHooks", "logs", "token", "oauth2", "keys", "hooks", "ssf", "logout"}
+
+// faultWays are the ways of telling among them, which take other faults.
+var faultWays = []string{"hooks", "ssf", "logout"}
 
 func (f *fault) check() error {
 	wrong := func(cause string) error { return invalid("fault", cause) }
-	forHooks := f.Duplicate || f.Reorder || f.Drop
+	forWays, way := f.Duplicate || f.Reorder || f.Drop, slices.Contains(faultWays, f.Target)
 	switch {
 	case !slices.Contains(faultTargets, f.Target):
-		return wrong("target: one of okta, users, groups, apps, authorizationServers, eventHooks, logs, token, oauth2, keys, hooks")
+		return wrong("target: one of " + strings.Join(faultTargets, ", "))
 	case f.Status != 0 && f.Status != http.StatusTooManyRequests && (f.Status < 500 || f.Status > 599):
 		return wrong("status: 429 or 500 to 599")
 	case f.SlowMillis < 0 || f.SlowMillis > 120_000:
 		return wrong("slow_ms: 0 to 120000")
 	case f.Seconds < 1 || f.Seconds > 24*60*60:
 		return wrong("for_seconds: 1 to 86400")
-	case forHooks && f.Target != "hooks":
-		return wrong("duplicate, reorder and drop are for hooks")
-	case f.Target == "hooks" && (f.Status != 0 || f.Malformed):
-		return wrong("hooks take duplicate, reorder, drop and slow_ms alone")
-	case f.Status == 0 && f.SlowMillis == 0 && !f.Malformed && !forHooks:
-		return wrong("say what goes wrong: status, slow_ms, malformed; for hooks duplicate, reorder, drop")
+	case forWays && !way:
+		return wrong("duplicate, reorder and drop are for hooks, ssf and logout")
+	case way && f.Status != 0:
+		return wrong("hooks, ssf and logout take duplicate, reorder, drop, malformed and slow_ms alone")
+	case f.Status == 0 && f.SlowMillis == 0 && !f.Malformed && !forWays:
+		return wrong("say what goes wrong: status, slow_ms, malformed; for hooks, ssf and logout duplicate, reorder, drop")
 	}
 	return nil
 }
@@ -61,13 +65,13 @@ func (fs *faults) live(now time.Time) []fault {
 	return fs.all
 }
 
-// hooks joins the faults of deliveries.
-func (fs *faults) hooks(now time.Time) (out fault) {
+// way joins the faults of one way of telling.
+func (fs *faults) way(name string, now time.Time) (out fault) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	for _, f := range fs.live(now) {
-		if f.Target == "hooks" {
-			out.Duplicate, out.Reorder, out.Drop = out.Duplicate || f.Duplicate, out.Reorder || f.Reorder, out.Drop || f.Drop
+		if f.Target == name {
+			out.Duplicate, out.Reorder, out.Drop, out.Malformed = out.Duplicate || f.Duplicate, out.Reorder || f.Reorder, out.Drop || f.Drop, out.Malformed || f.Malformed
 			out.SlowMillis = max(out.SlowMillis, f.SlowMillis)
 		}
 	}

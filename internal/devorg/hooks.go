@@ -21,6 +21,7 @@ import (
 var hookTypes = []string{
 	"group.user_membership.add", "group.user_membership.remove", "user.authentication.universal_logout",
 	"user.lifecycle.activate", "user.lifecycle.create", "user.lifecycle.deactivate", "user.lifecycle.delete.initiated", "user.lifecycle.reactivate",
+	"user.account.reset_password", "user.account.update_password",
 	"user.lifecycle.suspend", "user.lifecycle.unsuspend", "user.session.clear", "user.session.end", "user.session.start",
 }
 
@@ -108,7 +109,7 @@ func (d *deliverer) run(ctx context.Context) {
 				break
 			}
 			sent = queue[len(queue)-1].ID
-			f := d.o.faults.hooks(d.o.now())
+			f := d.o.faults.way("hooks", d.o.now())
 			if f.Reorder {
 				rand.Shuffle(len(queue), func(i, j int) { queue[i], queue[j] = queue[j], queue[i] })
 			}
@@ -142,6 +143,9 @@ func (d *deliverer) deliver(ctx context.Context, q store.Delivery, f fault) {
 		copies := 1
 		if f.Duplicate {
 			copies += 1 + rand.IntN(2)
+		}
+		if f.Malformed {
+			_, _ = d.post(ctx, h, q.Event[:len(q.Event)/2]) // refused, or it is the receiver's fault
 		}
 		for range copies {
 			d.attempts(ctx, h, q.Event)

@@ -32,10 +32,16 @@ type jws struct {
 
 // signRS256 makes a compact JWS whose header has kid and alg only, as Okta's tokens do.
 func signRS256(key *rsa.PrivateKey, kid string, claims any) (string, error) {
+	return signTyped(key, kid, "", claims)
+}
+
+// signTyped does it with a typ in the header, where that is not empty.
+func signTyped(key *rsa.PrivateKey, kid, typ string, claims any) (string, error) {
 	header, err := json.Marshal(struct {
 		KID string `json:"kid"`
 		Alg string `json:"alg"`
-	}{kid, "RS256"})
+		Typ string `json:"typ,omitempty"`
+	}{kid, "RS256", typ})
 	if err != nil {
 		return "", err
 	}

@@ -12,6 +12,7 @@ import (
 var oktaScopes = []string{
 	"okta.appGrants.manage", "okta.appGrants.read", "okta.apps.manage", "okta.apps.read", "okta.authorizationServers.manage", "okta.authorizationServers.read",
 	"okta.eventHooks.manage", "okta.eventHooks.read", "okta.groups.manage", "okta.groups.read", "okta.logs.read", "okta.roles.manage", "okta.roles.read", "okta.users.manage", "okta.users.read",
+	"ssf.manage", "ssf.read",
 }
 
 // orgTokenLifetime is the fixed lifetime of the org server's access tokens.

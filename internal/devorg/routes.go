@@ -26,7 +26,7 @@ func (o *Org) routes() []route {
 		rolesRead, rolesManage   = "okta.roles.read", "okta.roles.manage"
 		devOnly                  = "dev.faults" // no app can be granted it
 	)
-	return []route{
+	return append(o.signalRoutes(), []route{
 		// Pages for people.
 		{"GET", "/{$}", "pages", "", o.home},
 		{"GET", "/assets/org.css", "", "", o.stylesheet},
@@ -150,7 +150,7 @@ func (o *Org) routes() []route {
 		{"GET", "/dev/faults", "", devOnly, o.listFaults},
 		{"POST", "/dev/faults", "", devOnly, o.addFault},
 		{"DELETE", "/dev/faults", "", devOnly, o.clearFaults},
-	}
+	}...)
 }
 
 // mount builds the handler from the table.
