@@ -28,8 +28,8 @@ type StatementProfile struct {
 
 // VerifyStatement verifies a statement of one of the verifier's issuers, for one of the audiences. Nothing is remembered: that it comes
 // once is the receiver's to see to, by ID. The error is always a *Error.
-func (v *Verifier) VerifyStatement(ctx context.Context, raw string, want StatementProfile) (Statement, error) {
-	s, err := v.examineStatement(ctx, raw, want)
+func (v *Verifier) VerifyStatement(ctx context.Context, t Unverified, want StatementProfile) (Statement, error) {
+	s, err := v.examineStatement(ctx, t.text(), want)
 	if err != nil {
 		return Statement{}, err
 	}

@@ -52,7 +52,7 @@ func TestStatements(t *testing.T) {
 		{"one that lives too long", logout, typed("global-token-revocation+jwt"), with(claims, "exp", now+3600), CodeLifetime},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			s, err := r.v.VerifyStatement(context.Background(), sign(c.header, c.claims, key), c.want)
+			s, err := r.v.VerifyStatement(context.Background(), ParseUnverified(sign(c.header, c.claims, key)), c.want)
 			if c.code == "" {
 				var back object
 				if err != nil || s.ID != "1" || s.Issuer != r.issuer || json.Unmarshal(s.Payload, &back) != nil || back["events"] == nil {
@@ -74,7 +74,7 @@ func TestStatements(t *testing.T) {
 		"a duplicate claim":       sign(typed("secevent+jwt"), `{"iss":"a","iss":"b"}`, key),
 		"nothing":                 "", "text": "hello", "JSON": `{"payload":"x"}`,
 	} {
-		if _, err := r.v.VerifyStatement(context.Background(), raw, secevent); err == nil {
+		if _, err := r.v.VerifyStatement(context.Background(), ParseUnverified(raw), secevent); err == nil {
 			t.Errorf("%s is accepted", what)
 		}
 	}
