@@ -198,7 +198,7 @@ func appendString(b []byte, s string) []byte {
 
 // plain reports whether the string stands in JSON as it is: printable ASCII without quote and backslash. It looks at eight bytes at a time,
 // because almost every string of an entry is plain.
-func plain[T string | []byte](s T) bool {
+func plain(s string) bool {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	bad := uint64(0) // the top bit of each byte that does not fit
 	for len(s) >= 8 {

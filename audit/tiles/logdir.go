@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -63,25 +65,61 @@ func (l logDir) readTile(level int, n, size uint64) ([]byte, error) {
 
 // readBundle returns the entries of the n-th bundle as they are in a tree of that size. On an error it returns those before it.
 func (l logDir) readBundle(n, size uint64) ([][]byte, error) {
+	_, entries, err := l.readBundleInto(nil, make([][]byte, 0, tileWidth), n, size)
+	return entries, err
+}
+
+// readBundleInto is readBundle into memory that is used again: the file behind what is in data, and the entries, which alias it, behind entries.
+func (l logDir) readBundleInto(data []byte, entries [][]byte, n, size uint64) (file []byte, _ [][]byte, err error) {
 	want := width(entriesLevel, n, size)
-	data, stored, err := l.read(entriesLevel, n, want)
+	stored := want
+	file, err = appendFile(data, l.path(entriesLevel, n, want))
+	if want < tileWidth && errors.Is(err, fs.ErrNotExist) {
+		stored = tileWidth
+		file, err = appendFile(data, l.path(entriesLevel, n, stored))
+	}
 	if errors.Is(err, fs.ErrNotExist) && l.removed(n) {
-		return nil, fmt.Errorf("entry bundle %d: %w", n, ErrRemoved)
+		return file, entries, fmt.Errorf("entry bundle %d: %w", n, ErrRemoved)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading entry bundle: %w", err)
+		return file, entries, fmt.Errorf("reading entry bundle: %w", err)
 	}
-	entries := make([][]byte, 0, want)
+	rest := file
 	for range stored {
-		if len(data) < 2 || len(data)-2 < int(binary.BigEndian.Uint16(data)) {
-			return entries[:min(len(entries), want)], fmt.Errorf("entry bundle %d ends inside its entry %d", n, len(entries))
+		if len(rest) < 2 || len(rest)-2 < int(binary.BigEndian.Uint16(rest)) {
+			return file, entries[:min(len(entries), want)], fmt.Errorf("entry bundle %d ends inside its entry %d", n, len(entries))
 		}
-		end := 2 + int(binary.BigEndian.Uint16(data))
-		entries = append(entries, data[2:end:end])
-		data = data[end:]
+		end := 2 + int(binary.BigEndian.Uint16(rest))
+		entries = append(entries, rest[2:end:end])
+		rest = rest[end:]
 	}
-	if len(data) > 0 {
-		return entries[:want], fmt.Errorf("entry bundle %d has %d bytes behind its last entry", n, len(data))
+	if len(rest) > 0 {
+		return file, entries[:want], fmt.Errorf("entry bundle %d has %d bytes behind its last entry", n, len(rest))
 	}
-	return entries[:want], nil
+	return file, entries[:want], nil
+}
+
+// appendFile reads a whole file behind what is in b.
+func appendFile(b []byte, path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return b, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return b, err
+	}
+	b = slices.Grow(b, int(info.Size())+1) // one more, so that the end is seen without growing again
+	for {
+		n, err := f.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		b = slices.Grow(b, 1)
+	}
 }

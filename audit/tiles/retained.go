@@ -212,7 +212,7 @@ type removal struct {
 
 // removed takes a bundle's stored leaf hashes into account, and reports whether its entries are missing as the tombstone says. Whether the
 // log allows that shows at the end.
-func (v *verification) removed(b checkedBundle, stored []tlog.Hash) bool {
+func (v *verification) removed(b *checkedBundle, stored []tlog.Hash) bool {
 	r := &v.removal
 	if !r.known {
 		r.claimed, _ = ReadRetained(string(v.log)) // one that can't be read claims nothing

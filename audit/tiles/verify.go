@@ -163,7 +163,7 @@ func (v *verification) readRemembered(verifier note.Verifier) error {
 }
 
 // bundle takes one bundle into the computation.
-func (v *verification) bundle(b checkedBundle) {
+func (v *verification) bundle(b *checkedBundle) {
 	first := b.number * tileWidth
 	want := width(entriesLevel, b.number, v.checkpoint.size)
 	stored := v.storedHashes(0, b.number)
@@ -204,7 +204,7 @@ func (v *verification) bundle(b checkedBundle) {
 }
 
 // entry looks at one entry's form and its counterpart in the journal.
-func (v *verification) entry(index uint64, b checkedBundle, i int) {
+func (v *verification) entry(index uint64, b *checkedBundle, i int) {
 	v.report.Entries++
 	p := b.parsed[i]
 	if p.err != nil {
