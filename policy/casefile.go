@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -91,12 +92,14 @@ func (r *caseReader) read(data []byte) {
 func (r *caseReader) person(name string, n *yaml.Node) *identity.Claims {
 	c := &identity.Claims{Issuer: caseIssuer, Kind: identity.User, ID: name, Login: name, ClientID: "cli"}
 	r.mapping(n, "a person", map[string]func(*yaml.Node){
-		"id":     func(n *yaml.Node) { c.ID = r.text(n, "id") },
-		"login":  func(n *yaml.Node) { c.Login = r.text(n, "login") },
-		"issuer": func(n *yaml.Node) { c.Issuer = r.text(n, "issuer") },
-		"groups": func(n *yaml.Node) { c.Groups = r.texts(n, "groups") },
-		"scopes": func(n *yaml.Node) { c.Scopes = r.texts(n, "scopes") },
-		"client": func(n *yaml.Node) { c.ClientID = r.text(n, "client") },
+		"id":      func(n *yaml.Node) { c.ID = r.text(n, "id") },
+		"login":   func(n *yaml.Node) { c.Login = r.text(n, "login") },
+		"issuer":  func(n *yaml.Node) { c.Issuer = r.text(n, "issuer") },
+		"groups":  func(n *yaml.Node) { c.Groups = r.texts(n, "groups") },
+		"scopes":  func(n *yaml.Node) { c.Scopes = r.texts(n, "scopes") },
+		"client":  func(n *yaml.Node) { c.ClientID = r.text(n, "client") },
+		"claims":  func(n *yaml.Node) { c.Custom = r.values(n, "claims") },
+		"profile": func(n *yaml.Node) { c.Profile = r.values(n, "profile") },
 		"agent": func(n *yaml.Node) {
 			if r.boolean(n, "agent") {
 				c.Actors = []identity.Actor{{Subject: "agent", Profile: "ai_agent"}}
@@ -107,6 +110,25 @@ func (r *caseReader) person(name string, n *yaml.Node) *identity.Claims {
 		},
 	})
 	return c
+}
+
+// values reads custom claims, or a profile, as JSON: a dotted name is a path.
+func (r *caseReader) values(n *yaml.Node, what string) map[string]string {
+	out := map[string]string{}
+	r.pairs(n, what, func(key, value *yaml.Node) {
+		var v any
+		err := value.Decode(&v)
+		var text []byte
+		if err == nil {
+			text, err = json.Marshal(v)
+		}
+		if err != nil {
+			r.report(value.Line, "write a text, a number, true or false, a list or a mapping", "%s.%s can't be read", what, key.Value)
+			return
+		}
+		out[key.Value] = string(text)
+	})
+	return out
 }
 
 func (r *caseReader) fields(d *draft, n *yaml.Node, what string) {
@@ -160,7 +182,7 @@ func (r *caseReader) fields(d *draft, n *yaml.Node, what string) {
 		"expect":   func(n *yaml.Node) { d.expect = n },
 		"code": func(n *yaml.Node) {
 			code = r.text(n, "code")
-			codes := []string{string(CodeAllowed), string(CodeNoPermission), string(CodeForbidden), string(CodePolicyError), string(CodeObligation), string(CodeUnresolved)}
+			codes := []string{string(CodeAllowed), string(CodeNoPermission), string(CodeForbidden), string(CodePolicyError), string(CodeObligation), string(CodeUnresolved), string(CodeAttribute)}
 			if !slices.Contains(codes, code) {
 				r.report(n.Line, "codes are "+strings.Join(codes, ", "), "code %q does not exist", code)
 			}

@@ -31,8 +31,12 @@ func (s *Set) decide(req *Request) (d Decision) {
 			return s.deny(CodeNoPermission, wrong)
 		}
 	}
+	p := s.principal(req.Principal)
+	if p.invalid != "" {
+		return s.deny(CodeAttribute, p.invalid)
+	}
 	q := questions.Get().(*question)
-	s.prepare(q, action, s.principal(req.Principal), req)
+	s.prepare(q, action, p, req)
 	q.brief = req.Brief
 	q.ask()
 	s.settle(&d, q)

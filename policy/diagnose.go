@@ -80,7 +80,9 @@ func explainFinding(finding string) (text, fix, needle string) {
 	if m := optional.FindStringSubmatch(finding); m != nil {
 		_, owner := attributesOf(m[2])
 		base := "context"
-		if m[3] == "" {
+		if m[2] == string(typeUser) || m[2] == string(typeClient) {
+			base = "principal"
+		} else if m[3] == "" {
 			base = "resource"
 		}
 		return fmt.Sprintf("%s may lack the attribute %s", owner, m[1]), fmt.Sprintf(`test first: "%s has %s && …"`, base, m[1]), "." + m[1]

@@ -25,12 +25,13 @@ func TestDocs(t *testing.T) {
 	}
 	text := string(data)
 	yaml, cedar := fenced(text, "yaml"), fenced(text, "cedar")
-	if len(yaml) != 2 || len(cedar) != 1 {
+	if len(yaml) != 3 || len(cedar) != 2 {
 		t.Fatalf("%d yaml and %d cedar blocks", len(yaml), len(cedar))
 	}
 	starter(t, RolesFile, yaml[0], "example.cedar", cedar[0])
+	starter(t, RolesFile, "version: 1\n"+yaml[1], "example.cedar", cedar[1])
 	path := filepath.Join(t.TempDir(), "cases.yaml")
-	write(t, path, yaml[1])
+	write(t, path, yaml[2])
 	cases, err := LoadCases(path)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +39,7 @@ func TestDocs(t *testing.T) {
 	if r := starter(t).current.Load().Test(cases); !r.OK() {
 		t.Errorf("%+v", r.Results)
 	}
-	for _, code := range []Code{CodeAllowed, CodeNoPermission, CodeForbidden, CodePolicyError, CodeUnknown, CodeObligation, CodeUnresolved, CodeStale} {
+	for _, code := range []Code{CodeAllowed, CodeNoPermission, CodeForbidden, CodePolicyError, CodeUnknown, CodeObligation, CodeUnresolved, CodeAttribute, CodeStale} {
 		if !strings.Contains(text, "| `"+string(code)+"` |") {
 			t.Errorf("the table of codes lacks %s", code)
 		}

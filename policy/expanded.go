@@ -37,6 +37,9 @@ func (s *Set) Expanded() string {
 			}
 		}
 	}
+	for _, a := range s.roles.attributes {
+		fmt.Fprintf(&b, "//\n// principal.attributes.%s is %s (%s:%d)\n", a.name, a.origin(), RolesFile, a.line)
+	}
 	file := ""
 	for _, r := range s.inOrder() {
 		if r.file != file {

@@ -59,18 +59,23 @@ var annotations = []string{"id", "reason", "obligation", "description", "owner"}
 
 // compile turns a reading of a directory into something that can decide. It returns a nil set if there is any problem.
 func compile(src *source) (*Set, []Problem) {
-	checker, err := newTypechecker()
+	var problems []Problem
+	var roles *rolemap
+	var declared []attribute
+	for _, f := range src.files { // first, because policies are checked against the attributes that it declares
+		if f.name == RolesFile {
+			m, bad := parseRoles(f.data)
+			roles, problems, declared = m, append(problems, bad...), m.attributes
+		}
+	}
+	checker, err := newTypechecker(declared)
 	if err != nil {
 		return nil, []Problem{{File: "schema.cedarschema", Text: err.Error(), Fix: "this build is broken: report it"}}
 	}
-	var problems []Problem
-	var roles *rolemap
 	var rules []*rule
 	cedarFiles := 0
 	for _, f := range src.files {
 		if f.name == RolesFile {
-			m, bad := parseRoles(f.data)
-			roles, problems = m, append(problems, bad...)
 			continue
 		}
 		cedarFiles++
@@ -141,6 +146,7 @@ func parseRules(f file, checker *typechecker) ([]*rule, []Problem) {
 		if err := checker.check(r.tree()); err != nil {
 			problems = append(problems, typeProblems(r, text, err)...)
 		}
+		problems = r.undeclared(text, checker.declared, problems)
 	}
 	return rules, problems
 }

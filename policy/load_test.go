@@ -67,7 +67,7 @@ func TestLooksCoverTheSchema(t *testing.T) {
 			}
 		}
 	}
-	if looksAt("namespace") != 0 || len(seen) != 33 {
+	if looksAt("namespace") != 0 || len(seen) != 34 {
 		t.Errorf("%d bits", len(seen))
 	}
 }

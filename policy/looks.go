@@ -33,6 +33,7 @@ const (
 	looksWanted
 	looksMinutes
 	looksRequester
+	looksDirectoryAge
 	looksID
 	looksRunID
 	looksType
@@ -103,6 +104,8 @@ func looksAt(name types.String) looks {
 		return looksMinutes
 	case "requester":
 		return looksRequester
+	case "directory_age":
+		return looksDirectoryAge
 	case "id":
 		return looksID
 	case "run_id":

@@ -78,6 +78,7 @@ const (
 	CodeUnknown      Code = "unknown_action"
 	CodeObligation   Code = "obligation_unmet" // a permit matched but asks for something that the call did not bring, such as a reason
 	CodeUnresolved   Code = "unresolved"       // it depends on a workflow's type or attributes, which this call does not tell
+	CodeAttribute    Code = "attribute_invalid" // an attribute of the principal is not of the type that roles.yaml declares
 	CodeStale        Code = "policy_stale"     // the policy bundle in force has expired and no newer one came: everything is denied
 )
 

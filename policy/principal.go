@@ -23,6 +23,10 @@ type principal struct {
 	agent      bool
 	groups     map[string]struct{} // only when there are many
 	keys       []int32             // index keys of the principal and its groups
+	invalid    string              // why nothing can be decided about it: an attribute is not what roles.yaml declares
+	lacks      bool                // attributes that the directory has
+	attributed bool                // roles.yaml declares attributes:
+	declared   types.Record        // those that the principal has
 
 	cedar sync.Once // covers the two below, which only some policies need
 	ent   types.Entity
@@ -108,6 +112,11 @@ func (s *Set) newPrincipal(c *identity.Claims, h holdings) *principal {
 	}
 	// Only the outermost actor acts now; the nested ones are history (RFC 8693 section 4.1).
 	p.agent = h.agent || len(c.Actors) > 0 && c.Actors[0].Profile == "ai_agent"
+	if len(s.roles.attributes) > 0 {
+		p.declared, p.invalid = s.roles.declared(c)
+		p.lacks = s.roles.profile && s.roles.lacks(c)
+		p.attributed = true
+	}
 	return p
 }
 
@@ -161,6 +170,9 @@ func (p *principal) build() {
 		everywhere[i] = types.String(role)
 	}
 	attributes["everywhere"] = types.NewSet(everywhere...)
+	if p.attributed {
+		attributes["attributes"] = p.declared
+	}
 	p.ent = types.Entity{UID: p.uid, Parents: types.NewEntityUIDSet(groups...), Attributes: types.NewRecord(attributes)}
 
 	scopes := make([]types.Value, len(c.Scopes))

@@ -278,7 +278,7 @@ func TestMissingIsEnough(t *testing.T) {
 
 // The narrow validator finds what the full one finds.
 func TestNarrowTypecheck(t *testing.T) {
-	c, err := newTypechecker()
+	c, err := newTypechecker(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,6 +182,9 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 			attributes["auth_age"] = types.Long(age)
 		}
 	}
+	if seen&looksDirectoryAge != 0 && !p.claims.FactsAsOf.IsZero() {
+		attributes["directory_age"] = types.Long(max(0, int64(c.Now.Sub(p.claims.FactsAsOf).Seconds())))
+	}
 	if seen&looksSourceIP != 0 && c.SourceIP.IsValid() {
 		addr := c.SourceIP.Unmap().WithZone("")
 		attributes["source_ip"] = types.IPAddr(netip.PrefixFrom(addr, addr.BitLen()))

@@ -49,6 +49,9 @@ type rolemap struct {
 	patterns []pattern
 	groups   map[string][]entry
 	clients  map[string][]entry
+
+	attributes []attribute
+	profile    bool // one of them is in the directory
 }
 
 // pattern gives a role to the members of every group whose whole name matches.

@@ -38,7 +38,11 @@ func (r *rolesReader) file(m *rolemap, root *yaml.Node) {
 		"clients": func(n *yaml.Node) {
 			r.each(n, "clients", func(n *yaml.Node) { r.named(m.clients, "id", n) })
 		},
+		"attributes": func(n *yaml.Node) { r.attributes(m, n) },
 	})
+	for _, a := range m.attributes {
+		m.profile = m.profile || a.profile != ""
+	}
 	r.version(root, version)
 }
 

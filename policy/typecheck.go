@@ -18,14 +18,16 @@ type typechecker struct {
 	schema *resolved.Schema
 	full   *validate.Validator
 	narrow map[string]*validate.Validator // by the actions that are left in
+
+	declared []attribute // of roles.yaml
 }
 
-func newTypechecker() (*typechecker, error) {
-	s, err := loadSchema()
+func newTypechecker(declared []attribute) (*typechecker, error) {
+	s, err := schemaWith(declared)
 	if err != nil {
 		return nil, err
 	}
-	return &typechecker{schema: s, full: validate.New(s), narrow: map[string]*validate.Validator{}}, nil
+	return &typechecker{schema: s, full: validate.New(s), narrow: map[string]*validate.Validator{}, declared: declared}, nil
 }
 
 func (c *typechecker) check(tree *ast.Policy) error {
