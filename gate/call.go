@@ -95,7 +95,9 @@ func single(what string, values []string, limit int) (string, error) {
 		return "", fmt.Errorf("the %s is %d bytes long; the limit is %d", what, len(v), limit)
 	case !utf8.ValidString(v):
 		return "", fmt.Errorf("the %s is not valid UTF-8", what)
-	case strings.ContainsFunc(v, func(r rune) bool { return unicode.IsControl(r) || r > unicode.MaxASCII && unicode.Is(unicode.Bidi_Control, r) }):
+	case strings.ContainsFunc(v, func(r rune) bool {
+		return unicode.IsControl(r) || r > unicode.MaxASCII && unicode.Is(unicode.Bidi_Control, r)
+	}):
 		return "", fmt.Errorf("the %s contains control characters", what)
 	}
 	return strings.TrimSpace(v), nil

@@ -221,6 +221,9 @@ func (g *Gate) remember(key runKey, o *origin) {
 // Learn takes from a response what later calls about the same runs and tasks need, so that they cost no look-up. The mounting calls it for
 // each response of a call that was admitted, before the caller gets it.
 func (g *Gate) Learn(a *Admission, req, resp any) {
+	if _, ok := resp.(*operatorservice.AddSearchAttributesResponse); ok { // the server's own call too
+		g.attributes.added(a.namespace)
+	}
 	if a.System() {
 		return
 	}
@@ -248,8 +251,6 @@ func (g *Gate) Learn(a *Admission, req, resp any) {
 			g.errands.drop(a.namespace, gone.GetScheduleId(), time.Time{})
 			g.triggers.drop(a.namespace, gone.GetScheduleId())
 		}
-	case *operatorservice.AddSearchAttributesResponse:
-		g.attributes.forget(a.namespace)
 	case *workflowservice.StartWorkflowExecutionResponse:
 		g.learnRun(a, r.GetEagerWorkflowTask())
 	}

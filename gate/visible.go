@@ -191,18 +191,21 @@ type attributes struct {
 }
 
 type registered struct {
-	types map[string]enumspb.IndexedValueType
+	types map[string]enumspb.IndexedValueType // in use
+	seen  map[string]enumspb.IndexedValueType // by the last look-up
 	until time.Time
 }
 
 const (
-	attributesKeep  = time.Minute      // for how long an answer is used
-	attributesRetry = 10 * time.Second // after a look-up that failed
-	attributesWait  = time.Second      // longest wait for one
-	attributesMax   = 4096             // namespaces
+	attributesKeep   = time.Minute      // for how long an answer is used
+	attributesSettle = 10 * time.Second // from when an attribute is first seen to its use: every frontend knows it by then (system.namespaceCacheRefreshInterval)
+	attributesRetry  = 10 * time.Second // after a look-up that failed
+	attributesWait   = time.Second      // longest wait for one
+	attributesMax    = 4096             // namespaces
 )
 
-// of returns the registered ones among ours. A look-up that fails leaves what was known: a start never fails for it.
+// of returns the registered ones among ours. A look-up that fails leaves what was known: a start never fails for it, nor for an attribute that
+// was just added, which frontends learn of some seconds later.
 func (m *attributes) of(namespace string) map[string]enumspb.IndexedValueType {
 	if m.resolver == nil || namespace == "" {
 		return nil
@@ -220,25 +223,45 @@ func (m *attributes) of(namespace string) map[string]enumspb.IndexedValueType {
 	if err != nil {
 		have.until = now.Add(attributesRetry)
 	} else {
-		have = registered{map[string]enumspb.IndexedValueType{}, now.Add(attributesKeep)}
-		for name, want := range SearchAttributes() {
-			if typ, ok := all[name]; ok && (typ == want || typ == enumspb.INDEXED_VALUE_TYPE_KEYWORD) {
-				have.types[name] = typ
-			}
-		}
+		have = have.next(all, ok, now)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.keep(namespace, have)
+	return have.types
+}
+
+// next is what to go by after a look-up. What an earlier one did not find is new; the first of all has to take what it finds.
+func (r registered) next(all map[string]enumspb.IndexedValueType, again bool, now time.Time) registered {
+	out := registered{map[string]enumspb.IndexedValueType{}, map[string]enumspb.IndexedValueType{}, now.Add(attributesKeep)}
+	for name, want := range SearchAttributes() {
+		typ, ok := all[name]
+		if !ok || typ != want && typ != enumspb.INDEXED_VALUE_TYPE_KEYWORD {
+			continue
+		}
+		out.seen[name] = typ
+		if _, known := r.seen[name]; known || !again {
+			out.types[name] = typ
+		} else {
+			out.until = now.Add(attributesSettle)
+		}
+	}
+	return out
+}
+
+// added makes the next start look again, and what it finds besides is new.
+func (m *attributes) added(namespace string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	have := m.known[namespace]
+	have.until = time.Time{}
+	m.keep(namespace, have)
+}
+
+// keep stores what is known; the caller holds mu.
+func (m *attributes) keep(namespace string, have registered) {
 	if m.known == nil || len(m.known) >= attributesMax {
 		m.known = map[string]registered{}
 	}
 	m.known[namespace] = have
-	return have.types
-}
-
-// forget makes the next start look again.
-func (m *attributes) forget(namespace string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.known, namespace)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
@@ -114,6 +115,61 @@ func TestRunsWithoutSearchAttributes(t *testing.T) {
 		fields := req.SearchAttributes.GetIndexedFields()
 		if reason := text(fields[gate.FieldReason]); name != "keywords" && fields != nil || len(reason) > 255 || name == "keywords" && (len(fields) != 1 || reason == "") {
 			t.Errorf("%s: search attributes %v", name, fields)
+		}
+	}
+}
+
+// An attribute that was just added is set only when every frontend has heard of it: until then the server would refuse the start.
+func TestAttributesSettleFirst(t *testing.T) {
+	for name, by := range map[string]func(*kit) (*gate.Admission, error){
+		"an admin's call": func(k *kit) (*gate.Admission, error) {
+			c := k.call("", &operatorservice.AddSearchAttributesRequest{Namespace: "deploy"}, k.issuer.User("carol@acme.example", "temporal:deploy:admin"))
+			c.Method = operatorMethod + "AddSearchAttributes"
+			return k.Admit(t.Context(), c)
+		},
+		"the server's own": func(k *kit) (*gate.Admission, error) {
+			return k.AdmitSystem(t.Context(), gate.Call{Method: operatorMethod + "AddSearchAttributes", Request: &operatorservice.AddSearchAttributesRequest{Namespace: "deploy"}})
+		},
+		"another gate": nil,
+	} {
+		runs := &resolver{attributes: map[string]map[string]enumspb.IndexedValueType{}}
+		now := time.Now()
+		k := newKitWith(t, "", gate.Config{Runs: runs, Clock: func() time.Time { return now }})
+		marked := func() bool {
+			t.Helper()
+			req := startRequest()
+			a, err := k.Admit(t.Context(), k.call("StartWorkflowExecution", req, k.alice()))
+			if err == nil {
+				err = k.Stamp(a, req)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := text(req.SearchAttributes.GetIndexedFields()[gate.FieldActor]) != ""
+			if found == (text(req.Memo.GetFields()[gate.FieldActor]) != "") {
+				t.Fatalf("%s: said twice or not at all: %v", name, req)
+			}
+			return found
+		}
+		if by == nil && marked() {
+			t.Errorf("%s: set before it was there", name)
+		}
+		runs.attributes["deploy"] = gate.SearchAttributes()
+		if by != nil {
+			a, err := by(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k.Learn(a, nil, &operatorservice.AddSearchAttributesResponse{})
+		} else {
+			now = now.Add(61 * time.Second)
+		}
+		if marked() {
+			t.Errorf("%s: set at once", name)
+		}
+		now = now.Add(11 * time.Second)
+		if !marked() {
+			t.Errorf("%s: not set when it had settled", name)
 		}
 	}
 }

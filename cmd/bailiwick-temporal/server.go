@@ -247,8 +247,6 @@ func hosts(cfg Config, ports internalPorts) map[primitives.ServiceName]static.Ho
 // dynamicSettings are the plugin's, and a few of a server to try things on.
 func dynamicSettings() dynamicconfig.StaticClient {
 	out := dynamicconfig.StaticClient{
-		// For a single node: search attributes that were just added are seen at once.
-		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key(): true,
 		// Workflows may act on other namespaces: the gate decides there each command that does.
 		dynamicconfig.EnableCrossNamespaceCommands.Key(): true,
 		// Workflows can be paused.
