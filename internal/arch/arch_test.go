@@ -35,6 +35,7 @@ var rules = []struct {
 	{"serverplugin", []string{"internal/gatehouse", "gate", "identity", "policy", "attest", "audit", "standing", "internal/privacy", "bailiwicktest"}, "a mounting adds no judgement"},
 	{"bailiwicktest", []string{"identity", "policy", "attest", "audit", "gate", "standing", "serverplugin"}, "the test kit runs the real thing"},
 	{"internal/devorg", nil, "the development org stands in for Okta and must not share code with what it tests"},
+	{"internal/oktasetup", []string{"internal/okta"}, "a plan is made of Okta's own documents: an interface of its own would say the same methods again"},
 	{"internal/okta", nil, "the adapter speaks Okta's API in its own types"},
 	{"internal/login", []string{"internal/netaddr", "internal/durable"}, "the login flows speak OIDC, to any issuer"},
 	{"internal/runs", []string{"attest"}, "a run view reads histories and attestations"},
