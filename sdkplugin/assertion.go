@@ -41,7 +41,7 @@ func readAssertionKey(path, kid string) (assertionKey, error) {
 		k.kid = kid
 	}
 	if k.kid == "" {
-		return assertionKey{}, fmt.Errorf("reading private key %s: no key id; set KeyID to the kid that the issuer knows the public key by", path)
+		k.kid = thumbprint(&k.key.PublicKey)
 	}
 	if bits := k.key.N.BitLen(); bits < 2048 {
 		return assertionKey{}, fmt.Errorf("reading private key %s: an RSA key of %d bits, fewer than 2048", path, bits)
@@ -101,6 +101,13 @@ func parseJWK(data []byte) (assertionKey, error) {
 	}
 	key.Precompute()
 	return assertionKey{key: key, kid: j.KeyID}, nil
+}
+
+// thumbprint names a key as RFC 7638 does.
+func thumbprint(k *rsa.PublicKey) string {
+	b64 := base64.RawURLEncoding.EncodeToString
+	sum := sha256.Sum256([]byte(`{"e":"` + b64(big.NewInt(int64(k.E)).Bytes()) + `","kty":"RSA","n":"` + b64(k.N.Bytes()) + `"}`))
+	return b64(sum[:])
 }
 
 // assertion makes a private_key_jwt (RFC 7523 section 3, OpenID Connect Core section 9): RS256, audience the token endpoint, a fresh jti, five

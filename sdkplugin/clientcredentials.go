@@ -27,7 +27,9 @@ type ClientCredentialsConfig struct {
 	// PrivateKeyFile makes the client authenticate by private_key_jwt (RFC 7523 section 2.2, RS256). It is an RSA key in PEM (PKCS#8 or
 	// PKCS#1) or a private JWK, and is read anew for every assertion: to rotate, replace the file by a rename.
 	PrivateKeyFile string
-	KeyID          string // kid as registered with the issuer; not needed when the file is a JWK that has one
+	// KeyID is the kid as registered with the issuer. Default: the JWK's own, else the key's RFC 7638 thumbprint. Leave it empty where the file's
+	// key is rotated: the next one has an id of its own.
+	KeyID string
 
 	// AssertionFile makes the client authenticate by a JWT that something else renews in a file (RFC 7523 section 2.2), such as a projected
 	// Kubernetes service-account token whose issuer the authorization server trusts for this client. It is read anew for every request.

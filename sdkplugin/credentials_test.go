@@ -367,8 +367,6 @@ func TestClientCredentialsAreChecked(t *testing.T) {
 	}
 	good := filepath.Join(dir, "good.pem")
 	writeKey(t, good, "", "pkcs8")
-	noKid := filepath.Join(dir, "nokid.jwk")
-	writeKey(t, noKid, "", "jwk")
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -384,8 +382,6 @@ func TestClientCredentialsAreChecked(t *testing.T) {
 		"no proof":        {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c"}, "exactly one"},
 		"two proofs":      {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", Secret: "s", PrivateKeyFile: good, KeyID: "k"}, "exactly one"},
 		"no file":         {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: filepath.Join(dir, "none"), KeyID: "k"}, "no such file"},
-		"no key id":       {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: good}, "key id"},
-		"JWK, no key id":  {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: noKid}, "key id"},
 		"garbage":         {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: file("g", "hello"), KeyID: "k"}, "neither PEM nor a JWK"},
 		"a certificate":   {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: file("c", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), KeyID: "k"}, "not a private key"},
 		"a public JWK":    {sdkplugin.ClientCredentialsConfig{TokenURL: tokenURL, ClientID: "c", PrivateKeyFile: file("p", `{"kty":"RSA","n":"AQAB","e":"AQAB"}`), KeyID: "k"}, "lacks one of"},

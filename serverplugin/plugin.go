@@ -8,6 +8,7 @@ package serverplugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -82,11 +83,13 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.metrics, err = newMetrics(cfg.Meter); err != nil {
 		return nil, err
 	}
+	var lasting context.Context // ends with the house
 	house := gatehouse.Config{
 		Name: cfg.Name, Audience: cfg.Audience, Issuers: cfg.Issuers, JournalDir: cfg.JournalDir, AttestationKey: cfg.AttestationKey,
 		Policies:      func(h gatehouse.Hooks) (*policy.Engine, error) { return openPolicy(ctx, cfg, h.Before, h.Changed) },
 		PolicyRefused: p.metrics.policyRefused, Logger: cfg.Logger,
-		Configure: func(lasting context.Context, g *gate.Config) error {
+		Configure: func(life context.Context, g *gate.Config) error {
+			lasting = life
 			g.Runs, g.Meter, g.StateDir, g.AdoptSchedules = cfg.Runs, cfg.Meter, cfg.StateDir, cfg.AdoptSchedules
 			if keys != nil {
 				g.Seal = keys
@@ -110,6 +113,11 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 	if p.house, err = gatehouse.Open(ctx, house); err != nil {
 		p.followed()
 		return nil, err
+	}
+	if cfg.Standing != nil {
+		if err := p.reportKeys(lasting, cfg); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	return p, nil
 }

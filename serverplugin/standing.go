@@ -82,6 +82,16 @@ func (p *Plugin) followStanding(ctx context.Context, cfg Config) error {
 	return p.observeStanding(cfg.Meter)
 }
 
+// reportKeys tells the control plane, until ctx ends, which keys of issuers this gate holds: none is rotated without it.
+func (p *Plugin) reportKeys(ctx context.Context, cfg Config) error {
+	follow, err := cfg.Standing.config()
+	if err != nil {
+		return err
+	}
+	go standing.ReportKeys(ctx, standing.KeyReportConfig{URL: cfg.Standing.URL, Token: follow.Token, Verifier: cfg.Name, Keys: p.house.Verifier(), Logger: cfg.Logger})
+	return nil
+}
+
 // StandingStatus tells how far this gate follows; false when it follows nothing.
 func (p *Plugin) StandingStatus() (standing.FollowStatus, bool) {
 	if p.follower == nil {

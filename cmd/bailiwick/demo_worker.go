@@ -47,7 +47,7 @@ func (a *app) demoWorkerCommand() *cobra.Command {
 	fl.StringVar(&creds.TokenURL, "token-url", "", "the issuer's token endpoint")
 	fl.StringVar(&creds.ClientID, "client-id", "", "the worker's client id")
 	fl.StringVar(&creds.PrivateKeyFile, "key", "", "the worker's private key, PEM")
-	fl.StringVar(&creds.KeyID, "key-id", "", "the key's id at the issuer")
+	fl.StringVar(&creds.KeyID, "key-id", "", "the key's id at the issuer (default: its thumbprint)")
 	fl.StringVar(&cfg.KeysURL, "keys-url", "", "where the attestation keys are published")
 	fl.StringVar(&cfg.RevokedURL, "revoked-url", "", "where the control plane tells who has lost access")
 	fl.StringVar(&cfg.Audience, "audience", "", "the environment whose attestations are accepted")

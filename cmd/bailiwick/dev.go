@@ -31,7 +31,8 @@ type devFlags struct {
 	noTemporal bool
 	encrypt    bool // personal data in the audit log
 	quiet      bool
-	temporal   string // the server's program
+	temporal   string        // the server's program
+	keyTimes   time.Duration // how long a rotation watches, and lets an old credential run on; 0: devTimes
 }
 
 func (a *app) devCommand() *cobra.Command {
@@ -74,6 +75,8 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 	fl.StringVar(&f.temporal, "temporal", "", "the bailiwick-temporal program (default: beside this one, else on PATH)")
 	fl.BoolVar(&f.noTemporal, "no-temporal", false, "don't run Temporal and the worker")
 	must(fl.MarkHidden("no-temporal"))
+	fl.DurationVar(&f.keyTimes, "key-times", 0, "how long a rotation of keys watches for refusals, and lets an old credential run on")
+	must(fl.MarkHidden("key-times"))
 	c.AddCommand(a.devPeopleCommand(), a.devChaosCommand())
 	return c
 }

@@ -101,6 +101,7 @@ func usesIn(ctx context.Context, dir, grant string, out []access.Use) ([]access.
 type accessWorker struct {
 	client client.Client
 	worker worker.Worker
+	keys   *rotations
 }
 
 // startAccess connects the access service to Temporal. It proves who it is like any other service: by a key of its own at the org.
@@ -114,7 +115,7 @@ func (d *devEnv) startAccess(ctx context.Context, s *access.Service) (*accessWor
 	if err != nil {
 		return nil, wrap(err)
 	}
-	credentials, err := sdkplugin.ClientCredentials(sdkplugin.ClientCredentialsConfig{TokenURL: d.tokenURL(), ClientID: devorg.WorkflowsClient, PrivateKeyFile: key.file, KeyID: key.id, Scopes: []string{"temporal"}, Logger: logger})
+	credentials, err := sdkplugin.ClientCredentials(sdkplugin.ClientCredentialsConfig{TokenURL: d.tokenURL(), ClientID: devorg.WorkflowsClient, PrivateKeyFile: key.file, Scopes: []string{"temporal"}, Logger: logger})
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -144,10 +145,16 @@ func (d *devEnv) startAccess(ctx context.Context, s *access.Service) (*accessWor
 		c.Close()
 		return nil, wrap(err)
 	}
-	return &accessWorker{c, w}, nil
+	if err := d.control.keys.start(ctx, c); err != nil {
+		w.Stop()
+		c.Close()
+		return nil, wrap(err)
+	}
+	return &accessWorker{c, w, d.control.keys}, nil
 }
 
 func (w *accessWorker) stop() error {
+	w.keys.stop()
 	w.worker.Stop()
 	w.client.Close()
 	return nil

@@ -16,7 +16,7 @@ import (
 )
 
 // chaosTargets are what can go wrong at the development org.
-var chaosTargets = []string{"okta", "users", "groups", "apps", "authorizationServers", "eventHooks", "logs", "token", "oauth2", "keys", "hooks"}
+var chaosTargets = []string{"okta", "users", "groups", "apps", "authorizationServers", "eventHooks", "logs", "token", "oauth2", "keys", "hooks", "ssf", "logout"}
 
 // chaosFault is a fault as the development org has it.
 type chaosFault struct {
@@ -58,11 +58,13 @@ func (a *app) devChaosCommand() *cobra.Command {
 access is refused, and nothing opens.
 
 TARGET is okta (the whole API), one family of its endpoints (users, groups, apps, authorizationServers, eventHooks, logs, token, oauth2), keys (the signing
-keys), or hooks (the deliveries of events). Pages where people sign in go on. A fault ends by itself, and all end when the org is started again.`,
+keys), or a way by which it tells what happens: hooks (event hooks), ssf (Shared Signals) or logout (Universal Logout). Pages where people sign in go on. A fault ends by itself, and all end when the org is started again.`,
 		Example: `  bailiwick dev chaos okta --status 429 --for 30s
   bailiwick dev chaos users --slow 5s --for 1m
   bailiwick dev chaos hooks --duplicate --reorder --for 10m
+  bailiwick dev chaos ssf --malformed --slow 3s
   bailiwick dev chaos keys --status 503 --for 2m
+  bailiwick dev chaos rotate                        # as Okta does by itself: at once, waiting for nobody
   bailiwick dev chaos list
   bailiwick dev chaos clear`,
 		Args:      usage(cobra.ExactArgs(1)),
@@ -82,10 +84,10 @@ keys), or hooks (the deliveries of events). Pages where people sign in go on. A 
 	fl := c.Flags()
 	fl.IntVar(&f.Status, "status", 0, "answer with this: 429, with its headers, or 500 to 599")
 	fl.DurationVar(&slow, "slow", 0, "wait this long before each answer, or delivery")
-	fl.BoolVar(&f.Malformed, "malformed", false, "answer 200 with JSON that is cut")
-	fl.BoolVar(&f.Duplicate, "duplicate", false, "hooks: deliver each event two or three times")
-	fl.BoolVar(&f.Reorder, "reorder", false, "hooks: deliver in another order")
-	fl.BoolVar(&f.Drop, "drop", false, "hooks: deliver nothing")
+	fl.BoolVar(&f.Malformed, "malformed", false, "answer 200 with JSON that is cut; hooks, ssf, logout: send a cut copy before each")
+	fl.BoolVar(&f.Duplicate, "duplicate", false, "hooks, ssf, logout: deliver each event two or three times")
+	fl.BoolVar(&f.Reorder, "reorder", false, "hooks, ssf, logout: deliver in another order")
+	fl.BoolVar(&f.Drop, "drop", false, "hooks, ssf, logout: deliver nothing")
 	fl.DurationVar(&lasting, "for", time.Minute, "how long, from 1s to 24h")
 	c.AddCommand(&cobra.Command{
 		Use: "list", Short: "List what goes wrong now", Args: usage(cobra.NoArgs),
@@ -121,6 +123,7 @@ keys), or hooks (the deliveries of events). Pages where people sign in go on. A 
 			return nil
 		},
 	})
+	c.AddCommand(a.devChaosRotateCommand())
 	return c
 }
 

@@ -38,6 +38,7 @@ type controlPlane struct {
 	standing *feed.Feed // grants and revocations, for every gate
 	access   *access.Service
 
+	keys     *rotations
 	revocation *revocation.Revoker // nil until it runs
 }
 
@@ -91,6 +92,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	}
 	c.publish(gateKeys)
 	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
+	if c.keys, err = d.openRotations(ctx, c.plane, c.standing, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
+	}
 	d.servePrivacy(c, keys, logger)
 	if err := d.serveRetention(ctx, c, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), log.Close())
@@ -167,7 +171,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.revocation.Close(), c.receiver.Close(), c.plane.Close(), c.standing.Close())
+	serving := errors.Join(shutdown(c.server), c.signals.Close(), c.revocation.Close(), c.receiver.Close(), c.keys.registry.Close(), c.plane.Close(), c.standing.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell

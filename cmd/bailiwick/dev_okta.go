@@ -13,6 +13,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/rotation"
 	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
@@ -27,7 +28,7 @@ type oktaDirectory struct {
 }
 
 // oktaScopes are what the control plane asks the org for.
-var oktaScopes = []string{"okta.users.read", "okta.groups.manage", "okta.logs.read", "okta.eventHooks.manage"}
+var oktaScopes = []string{"okta.users.read", "okta.groups.manage", "okta.logs.read", "okta.eventHooks.manage", "ssf.manage"}
 
 // openDirectory makes the control plane's client of the org, with a key of its own.
 func (d *devEnv) openDirectory(ctx context.Context, logger *slog.Logger) (*oktaDirectory, error) {
@@ -40,8 +41,7 @@ func (d *devEnv) openDirectory(ctx context.Context, logger *slog.Logger) (*oktaD
 		return nil, wrap(err)
 	}
 	credentials, err := okta.ServiceApp(okta.ServiceAppConfig{ClientID: devorg.ManagementClient, Scopes: oktaScopes, Key: func() (*rsa.PrivateKey, string, error) {
-		k, err := loadOrCreateRSA(key.file)
-		return k, key.id, err
+		return rotation.ReadKey(key.file) // anew each time: it is rotated
 	}})
 	if err != nil {
 		return nil, wrap(err)

@@ -69,7 +69,7 @@ func (d *devEnv) startWorker(ctx context.Context, key workerKey) (*supervised, e
 		return nil, fmt.Errorf("starting the demo worker: %w", err)
 	}
 	args := []string{"demo-worker", "--address", d.address(), "--namespace", "deploy", "--token-url", d.tokenURL(), "--client-id", devorg.DeployWorker,
-		"--key", key.file, "--key-id", key.id, "--keys-url", d.keysURL(), "--audience", d.audience(),
+		"--key", key.file, "--keys-url", d.keysURL(), "--audience", d.audience(),
 		"--revoked-url", d.controlURL() + feed.Path + "/revoked", "--parent-pipe"}
 	start := func() (*child, error) {
 		c, err := d.family.start("worker", d.state.path("logs", "worker.log"), self, args, d.say.childLine("worker", slog.LevelInfo))
@@ -87,7 +87,11 @@ func (d *devEnv) ensureSchedule(ctx context.Context) {
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
 	try := func() error {
-		creds, err := sdkplugin.ClientCredentials(sdkplugin.ClientCredentialsConfig{TokenURL: d.tokenURL(), ClientID: devorg.ReleaseAgent, Secret: devorg.AgentSecret, Scopes: []string{"temporal"}, Logger: quiet})
+		secret, err := d.readAgentSecret()
+		if err != nil {
+			return err
+		}
+		creds, err := sdkplugin.ClientCredentials(sdkplugin.ClientCredentialsConfig{TokenURL: d.tokenURL(), ClientID: devorg.ReleaseAgent, Secret: secret, Scopes: []string{"temporal"}, Logger: quiet})
 		if err != nil {
 			return err
 		}

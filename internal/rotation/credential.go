@@ -58,7 +58,7 @@ func Thumbprint(k *rsa.PublicKey) string {
 	return b64.EncodeToString(sum[:])
 }
 
-// ReadKey reads a private RSA key from a file: PEM (PKCS#8 or PKCS#1), or a JWK as rotations write it. kid is the JWK's, else the thumbprint. An
+// ReadKey reads a private RSA key from a file: PEM (PKCS#8 or PKCS#1), or a JWK. kid is the JWK's, else the thumbprint. An
 // absent file is fs.ErrNotExist. Errors never quote the file.
 func ReadKey(file string) (key *rsa.PrivateKey, kid string, err error) {
 	raw, err := os.ReadFile(file)
@@ -130,14 +130,28 @@ func makeKey(file string) (key *rsa.PrivateKey, kid string, err error) {
 	if key, err = rsa.GenerateKey(rand.Reader, keyBits); err != nil {
 		return nil, "", fmt.Errorf("making a key: %w", err)
 	}
-	raw, err := json.Marshal(privateJWK(key, Thumbprint(&key.PublicKey)))
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return nil, "", fmt.Errorf("looking at the key in force: %w", err)
+	}
+	raw, err := encodeKey(key, old)
 	if err != nil {
 		return nil, "", fmt.Errorf("encoding a key: %w", err)
 	}
-	if err := placeNext(file, append(raw, '\n')); err != nil {
+	if err := placeNext(file, raw); err != nil {
 		return nil, "", err
 	}
 	return ReadKey(next)
+}
+
+// encodeKey writes a key in the form of the old one: PEM (PKCS#8), or a JWK with its id.
+func encodeKey(key *rsa.PrivateKey, old []byte) ([]byte, error) {
+	if block, _ := pem.Decode(old); block != nil {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+	}
+	raw, err := json.Marshal(privateJWK(key, Thumbprint(&key.PublicKey)))
+	return append(raw, '\n'), err
 }
 
 // makeSecret makes the next secret beside a file, unless there is one, and reads it.

@@ -56,7 +56,7 @@ type IssuerTarget struct {
 type ClientTarget struct {
 	ID     string `json:"id"`     // client id
 	Label  string `json:"label"`  // for people
-	File   string `json:"file"`   // private key (PEM, or a JWK once it was rotated), or the secret alone on a line
+	File   string `json:"file"`   // private key (PEM, or a JWK), or the secret alone on a line
 	Secret bool   `json:"secret"` // the file holds a secret and not a key
 }
 
