@@ -171,7 +171,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.signals.Close(), c.revocation.Close(), c.receiver.Close(), c.keys.registry.Close(), c.plane.Close(), c.standing.Close())
+	serving := errors.Join(shutdown(c.server), c.revocation.Close(), c.receiver.Close(), c.keys.registry.Close(), c.plane.Close(), c.standing.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell
