@@ -54,8 +54,7 @@ const (
 	AccessView    = "Access.View"    // sees requests and grants
 )
 
-// Acts on the keys that everything rests on: those of issuers, of services and Bailiwick's own. The resource is the namespace in which Bailiwick
-// runs its own workflows.
+// Acts on the keys that everything rests on: those of issuers, of services and Bailiwick's own.
 const (
 	KeysRotate = "Keys.Rotate" // begins a rotation, or takes a verifier off the list of those that are waited for
 	KeysView   = "Keys.View"   // sees keys (their public halves), verifiers and rotations

@@ -75,8 +75,8 @@ var actionTable = []struct {
 		Operator.RemoveRemoteCluster Operator.UpdateNexusEndpoint ` + AdminAction},
 
 	// Not methods of Temporal: the gate never meets them in a call, the control plane asks about them.
-	{Administer, ScopeNamespace, mutates, KeysRotate},
-	{Administer, ScopeNamespace, keeps, KeysView},
+	{Administer, ScopeCluster, mutates, KeysRotate},
+	{Administer, ScopeCluster, keeps, KeysView},
 	{Delegate, ScopeWorkflow, mutates, AccessRequest + " " + AccessApprove + " " + AccessRevoke + " " + AccessReview},
 	{Delegate, ScopeWorkflow, keeps, AccessView},
 	{Delegate, ScopeCluster, keeps, AuditRead},

@@ -20,7 +20,8 @@ func (a *app) keysCommand() *cobra.Command {
 
 A rotation is a durable workflow: every verifier has the next key before anything is signed with it, a credential has fetched a real token before a service is
 given it, and what is replaced is kept until nothing needs it. One that can't go on is aborted: the old key stays in force, and the audit log says why. The
-control plane rotates by itself what is older than 90 days. It takes admin in the namespace "bailiwick".`,
+control plane rotates by itself what is older than 90 days. Policy says who may: with the starter set, the group
+"security".`,
 		a.keysStatusCommand(), a.keysRotateCommand(), a.keysHistoryCommand(), a.keysForgetCommand())
 }
 

@@ -42,7 +42,7 @@ type Mounter interface {
 	Authenticated(f func(http.ResponseWriter, *http.Request, identity.Identity)) http.Handler
 }
 
-// Mount serves the API. Callers send an access token; policy decides what they may do, on the namespace that rotations run in.
+// Mount serves the API. Callers send an access token; policy decides what they may do.
 //
 //	GET    /v1/keys                            keys, verifiers, rotations that run    Keys.View
 //	GET    /v1/keys/rotations                  rotations, newest first                Keys.View
@@ -107,7 +107,7 @@ func dry(r *http.Request) bool {
 func (s *Service) decide(r *http.Request, who identity.Identity, action string) (By, *Refusal) {
 	c := who.Claims()
 	by := By{Principal: c.Principal(), Login: c.Login, ClientID: c.ClientID}
-	ask := policy.Request{Action: action, Resource: policy.Resource{Namespace: Namespace}}
+	ask := policy.Request{Action: action}
 	ask.Context = policy.Context{SourceIP: netaddr.Source(r), Reason: r.Header.Get("Bailiwick-Reason")}
 	d, id := s.cfg.Decider.Decide(r.Context(), who, ask)
 	by.Decision = id
@@ -122,7 +122,7 @@ func (s *Service) decide(r *http.Request, who identity.Identity, action string) 
 		refused.Detail += ": " + strings.Join(d.Reasons, "; ")
 	}
 	if refused.Next == "" && d.Missing != "" {
-		refused.Next = "it takes admin in the namespace " + Namespace
+		refused.Next = "it takes admin of everything, or a policy that permits " + action
 	}
 	return by, refused
 }
