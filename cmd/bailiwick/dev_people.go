@@ -107,6 +107,7 @@ their tokens are valid.`,
 			return c.Activate(ctx, u.ID)
 		}),
 		change("sign-out", "Sign somebody out everywhere", "Signed out", func(ctx context.Context, c *okta.Client, u okta.User) error { return c.EndSessions(ctx, u.ID) }),
+		change("reset-password", "Make somebody choose another password: tokens from before end", "Password reset of", func(ctx context.Context, c *okta.Client, u okta.User) error { return c.ResetPassword(ctx, u.ID) }),
 		member("add-group", "Put somebody into a group", "Added", func(ctx context.Context, c *okta.Client, g, u string) error { return c.AddMember(ctx, g, u) }),
 		member("remove-group", "Take somebody out of a group", "Removed", func(ctx context.Context, c *okta.Client, g, u string) error { return c.RemoveMember(ctx, g, u) }),
 	)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation"
+	"github.com/bailiwick-dev/bailiwick/internal/revocation/ssf"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
 )
@@ -38,6 +40,11 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 	if err != nil {
 		return nil, err
 	}
+	signals, err := d.startSignals(c, r, org, logger)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	context.AfterFunc(ctx, func() { _ = signals.Close() }) // it has nothing to lose
 	c.plane.Handle("GET "+revocation.HookPath, r.Hook())
 	c.plane.Handle("POST "+revocation.HookPath, r.Hook())
 	c.plane.Handle("GET /v1/okta/status", c.plane.Authenticated(func(w http.ResponseWriter, req *http.Request, who identity.Identity) {
@@ -51,7 +58,10 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s)
+		_ = json.NewEncoder(w).Encode(struct { // who asked may have gone
+			revocation.Status
+			Signals ssf.Status `json:"signals"`
+		}{s, signals.Status()})
 	}))
 	return r, nil
 }
@@ -107,7 +117,7 @@ func (e requestEnder) EndAll(ctx context.Context, principal, why string) error {
 	return err
 }
 
-// watchOrg makes the org send events to the control plane, which serves by now. Without it the log, which is asked every second, brings them.
+// watchOrg makes the org send events and transmit signals to the control plane, which serves by now. Without it the log, which is asked every second, brings them.
 func (d *devEnv) watchOrg(ctx context.Context, org *oktaDirectory) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -135,7 +145,7 @@ func (d *devEnv) watchOrg(ctx context.Context, org *oktaDirectory) error {
 		_, err = org.client.ActivateEventHook(ctx, h.ID)
 	}
 	if err != nil {
-		return fmt.Errorf("registering the event hook: %w", err)
+		err = fmt.Errorf("registering the event hook: %w", err)
 	}
-	return nil
+	return errors.Join(err, d.watchSignals(ctx, org))
 }
