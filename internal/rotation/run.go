@@ -32,7 +32,7 @@ func (s *Service) Start(ctx context.Context, p Params) (r Rotation, err error) {
 	if err != nil {
 		return r, err
 	}
-	_, err = t.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	run, err := t.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: WorkflowID(p.Use, p.Target), TaskQueue: TaskQueue, WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL, WorkflowExecutionErrorWhenAlreadyStarted: true,
 		StaticSummary: "key of " + string(p.Use) + " " + p.Target,
@@ -44,7 +44,10 @@ func (s *Service) Start(ctx context.Context, p Params) (r Rotation, err error) {
 	if err != nil {
 		return r, s.down(ctx, err)
 	}
-	return s.Get(ctx, p.Use, p.Target)
+	if r, err = s.Get(ctx, p.Use, p.Target); err != nil { // it is begun; only its state can't be told yet
+		r = Rotation{Version: Version, ID: run.GetRunID(), Use: p.Use, Target: p.Target, State: Running, By: p.By, Reason: p.Reason, Steps: []Step{}, Began: s.cfg.Clock()}
+	}
+	return r, nil
 }
 
 // Get reads the last rotation of a target as it is now.

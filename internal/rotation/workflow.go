@@ -13,7 +13,7 @@ const (
 	actAbort   = "bailiwick-rotation-abort"
 	actUndo    = "bailiwick-rotation-undo"
 	queryState = "state"
-	memoKey    = "BailiwickRotation"
+	memoKey    = "rotation"
 )
 
 // stage is one step of a plan: an activity, or a wait.
