@@ -63,6 +63,9 @@ type Config struct {
 	// AdoptSchedules lets schedules go on that were created before there was a gate. Nobody answers for what they start: those runs are
 	// unattested. Default: they are refused until somebody saves them again.
 	AdoptSchedules bool
+
+	Directory       Directory       // what tokens leave out of people; default none, and then a caller whose token leaves out what decides is refused
+	DirectoryLimits DirectoryConfig // how old what Directory says may be, and how long it is waited for
 }
 
 // Gate decides calls. It is safe for concurrent use.
@@ -74,6 +77,7 @@ type Gate struct {
 	runs       *runs // nil without a Resolver
 	origins    origins
 	tokens     *tokens
+	lookups    *lookups
 	attributes attributes
 	errands    *errands
 	triggers   *triggers
@@ -103,6 +107,9 @@ func New(cfg Config) (*Gate, error) {
 	}
 	g.attributes = attributes{resolver: cfg.Runs, clock: cfg.Clock}
 	var err error
+	if g.lookups, err = newLookups(&cfg); err != nil {
+		return nil, fmt.Errorf("making a gate: %w", err)
+	}
 	if g.errands, err = openErrands(cfg.StateDir, cfg.Seal, cfg.Clock); err != nil {
 		return nil, fmt.Errorf("making a gate: %w", err)
 	}

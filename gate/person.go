@@ -23,6 +23,10 @@ type person struct {
 	chain        []attest.Party
 	groupsDigest string
 	reduced      atomic.Pointer[reduced] // the same without groups that were taken away since
+
+	completed atomic.Pointer[completed] // the same with what the directory says
+	omitted   int                       // groups that entries do not name, because they are too many
+	probe     *identity.Claims          // the claims as of when the directory said it, where that is before the token was issued
 }
 
 func newPerson(c *identity.Claims) *person {

@@ -53,15 +53,18 @@ func (p *person) without(lost []string) *person {
 // stand is who the caller is by now: what was taken away since the token was issued is taken out, and on record. A *Denial when nothing is left.
 func (g *Gate) stand(id string, p *person, now time.Time, entry *audit.Entry) (*person, *Denial) {
 	entry.Actor = p.party
-	if g.cfg.Standing == nil {
-		return p, nil
+	if g.cfg.Standing != nil {
+		if b, barred := g.cfg.Standing.Barred(p.claims, now); barred {
+			note(entry, "bar", b.ID)
+			note(entry, "bar_reason", b.Reason)
+			return p, denyBarred(id, &b)
+		}
 	}
-	if b, barred := g.cfg.Standing.Barred(p.claims, now); barred {
-		note(entry, "bar", b.ID)
-		note(entry, "bar_reason", b.Reason)
-		return p, denyBarred(id, &b)
+	p, denial := g.complete(id, p, now, entry)
+	if entry.Actor = p.party; denial != nil || g.cfg.Standing == nil {
+		return p, denial
 	}
-	if lost := g.cfg.Standing.GroupsLost(p.claims, now); len(lost) > 0 {
+	if lost := g.cfg.Standing.GroupsLost(p.asked(), now); len(lost) > 0 {
 		p = p.without(lost)
 		entry.Actor = p.party
 		note(entry, "groups_lost", strings.Join(lost, ","))

@@ -81,15 +81,20 @@ var b64 = base64.RawURLEncoding.Strict()
 
 // SignMessage makes the compact JWS of a message (EdDSA, RFC 8037). The same arguments give the same bytes.
 func SignMessage(key ed25519.PrivateKey, m Message) (string, error) {
+	m.Version = MessageVersion
+	return seal(key, MessageType, m)
+}
+
+// seal makes a compact JWS of a value as json.Marshal writes it.
+func seal(key ed25519.PrivateKey, typ string, v any) (string, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return "", fmt.Errorf("signing a standing message: the key is no Ed25519 private key")
 	}
-	m.Version = MessageVersion
-	payload, err := json.Marshal(m)
+	payload, err := json.Marshal(v)
 	if err != nil {
 		return "", fmt.Errorf("signing a standing message: %w", err)
 	}
-	header, err := json.Marshal(messageHeader{"EdDSA", attest.Thumbprint(key.Public().(ed25519.PublicKey)), MessageType})
+	header, err := json.Marshal(messageHeader{"EdDSA", attest.Thumbprint(key.Public().(ed25519.PublicKey)), typ})
 	if err != nil {
 		return "", fmt.Errorf("signing a standing message: %w", err)
 	}
@@ -111,49 +116,57 @@ func SignMessage(key ed25519.PrivateKey, m Message) (string, error) {
 // *MessageError.
 func OpenMessage(raw []byte, keys []ed25519.PublicKey) (Message, error) {
 	var m Message
-	if len(raw) > MaxMessage {
-		return m, refuse(MessageMalformed, "it has more than %d bytes", MaxMessage)
-	}
-	parts := bytes.Split(raw, []byte("."))
-	if len(parts) != 3 {
-		return m, refuse(MessageMalformed, "it is no compact JWS")
-	}
-	var decoded [3][]byte
-	for i, part := range parts {
-		var err error
-		if decoded[i], err = b64.AppendDecode(nil, part); err != nil || bytes.ContainsAny(part, "\r\n") {
-			return m, refuse(MessageMalformed, "it is no base64url without padding")
-		}
-	}
-	var h messageHeader
-	if !canonical(decoded[0], &h) {
-		return m, refuse(MessageMalformed, "its header is not as this format has it")
-	}
-	if h.Algorithm != "EdDSA" || h.Type != MessageType {
-		return m, refuse(MessageWrongType, "its header says alg %.20q and typ %.40q, not EdDSA and %s", h.Algorithm, h.Type, MessageType)
-	}
-	at := slices.IndexFunc(keys, func(k ed25519.PublicKey) bool {
-		return len(k) == ed25519.PublicKeySize && attest.Thumbprint(k) == h.KeyID
-	})
-	if at < 0 {
-		return m, refuse(MessageKeyUnknown, "it is signed by the key %.60q, which is not trusted here", h.KeyID)
-	}
-	if !ed25519.Verify(keys[at], raw[:len(parts[0])+1+len(parts[1])], decoded[2]) {
-		return m, refuse(MessageSignature, "its signature does not match")
-	}
-	var version struct {
-		Version int `json:"v"`
-	}
-	if json.Unmarshal(decoded[1], &version) == nil && version.Version != MessageVersion {
-		return m, refuse(MessageWrongFormat, "it is of version %d, this build reads %d", version.Version, MessageVersion)
-	}
-	if !canonical(decoded[1], &m) {
-		return Message{}, refuse(MessageMalformed, "its payload is not as this format has it")
+	if err := unseal(raw, keys, MessageType, MessageVersion, &m); err != nil {
+		return Message{}, err
 	}
 	if err := m.check(); err != nil {
 		return Message{}, refuse(MessageMalformed, "%v", err)
 	}
 	return m, nil
+}
+
+// unseal reads what seal makes. Errors are *MessageError.
+func unseal(raw []byte, keys []ed25519.PublicKey, typ string, version int, into any) error {
+	if len(raw) > MaxMessage {
+		return refuse(MessageMalformed, "it has more than %d bytes", MaxMessage)
+	}
+	parts := bytes.Split(raw, []byte("."))
+	if len(parts) != 3 {
+		return refuse(MessageMalformed, "it is no compact JWS")
+	}
+	var decoded [3][]byte
+	for i, part := range parts {
+		var err error
+		if decoded[i], err = b64.AppendDecode(nil, part); err != nil || bytes.ContainsAny(part, "\r\n") {
+			return refuse(MessageMalformed, "it is no base64url without padding")
+		}
+	}
+	var h messageHeader
+	if !canonical(decoded[0], &h) {
+		return refuse(MessageMalformed, "its header is not as this format has it")
+	}
+	if h.Algorithm != "EdDSA" || h.Type != typ {
+		return refuse(MessageWrongType, "its header says alg %.20q and typ %.40q, not EdDSA and %s", h.Algorithm, h.Type, typ)
+	}
+	at := slices.IndexFunc(keys, func(k ed25519.PublicKey) bool {
+		return len(k) == ed25519.PublicKeySize && attest.Thumbprint(k) == h.KeyID
+	})
+	if at < 0 {
+		return refuse(MessageKeyUnknown, "it is signed by the key %.60q, which is not trusted here", h.KeyID)
+	}
+	if !ed25519.Verify(keys[at], raw[:len(parts[0])+1+len(parts[1])], decoded[2]) {
+		return refuse(MessageSignature, "its signature does not match")
+	}
+	var format struct {
+		Version int `json:"v"`
+	}
+	if json.Unmarshal(decoded[1], &format) == nil && format.Version != version {
+		return refuse(MessageWrongFormat, "it is of version %d, this build reads %d", format.Version, version)
+	}
+	if !canonical(decoded[1], into) {
+		return refuse(MessageMalformed, "its payload is not as this format has it")
+	}
+	return nil
 }
 
 // check says what is wrong with a message by itself.
