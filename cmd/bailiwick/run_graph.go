@@ -180,7 +180,7 @@ func (a *app) graphStep(s runs.Step) string {
 		parts = append(parts, w.dim("by "+safe(s.Principal)+" (native)"))
 	}
 	if r := s.Result(); r != "" {
-		parts = append(parts, w.dim(safe(r)))
+		parts = append(parts, w.dim("· "+safe(r)))
 	}
 	return strings.Join(parts, " ")
 }

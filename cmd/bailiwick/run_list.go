@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 )
 
@@ -15,6 +18,7 @@ type listed struct {
 	RunID        string    `json:"run_id"`
 	WorkflowType string    `json:"workflow_type"`
 	Status       string    `json:"status"`
+	StartedBy    string    `json:"started_by,omitempty"` // as the gate that let it start wrote it on the run: for finding, no proof
 	Started      time.Time `json:"started"`
 	Closed       time.Time `json:"closed,omitzero"`
 }
@@ -25,8 +29,12 @@ func (a *app) runListCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List workflow runs, newest first",
+		Long: `List the runs that you may see. With --query, those that Temporal's visibility finds; gates write on each run who started it and why, in
+BailiwickOriginator, BailiwickActor, BailiwickReason and BailiwickGrant. That is for finding runs: the proof is in "bailiwick run show".`,
 		Example: `  bailiwick run list
-  bailiwick run list --namespace payments --query 'ExecutionStatus="Running"'`,
+  bailiwick run list --namespace payments --query 'ExecutionStatus="Running"'
+  bailiwick run list --query 'BailiwickOriginator="alice@acme.example" AND StartTime > "2026-11-16T00:00:00Z"'
+  bailiwick run list --json | jq -r .workflow_id`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if limit < 1 || limit > 1000 {
@@ -51,7 +59,7 @@ func (a *app) runListCommand() *cobra.Command {
 				}
 				for _, e := range res.GetExecutions() {
 					l := listed{WorkflowID: e.GetExecution().GetWorkflowId(), RunID: e.GetExecution().GetRunId(), WorkflowType: e.GetType().GetName(),
-						Status: strings.ToLower(e.GetStatus().String()), Started: e.GetStartTime().AsTime()}
+						Status: strings.ToLower(e.GetStatus().String()), StartedBy: startedBy(e), Started: e.GetStartTime().AsTime()}
 					if e.GetCloseTime() != nil {
 						l.Closed = e.GetCloseTime().AsTime()
 					}
@@ -81,9 +89,9 @@ func (a *app) runListCommand() *cobra.Command {
 			}
 			rows := make([][]string, len(all))
 			for i, l := range all {
-				rows[i] = []string{a.statusWord(l.Status), clip(safe(l.WorkflowID), 60), clip(safe(l.WorkflowType), 30), l.Started.Local().Format("2006-01-02 15:04:05"), l.RunID}
+				rows[i] = []string{a.statusWord(l.Status), clip(safe(l.WorkflowID), 60), clip(safe(l.WorkflowType), 30), clip(safe(l.StartedBy), 40), l.Started.Local().Format("2006-01-02 15:04:05"), l.RunID}
 			}
-			a.out.rows([]string{"STATUS", "WORKFLOW", "TYPE", "STARTED", "RUN"}, rows)
+			a.out.rows([]string{"STATUS", "WORKFLOW", "TYPE", "STARTED BY", "STARTED", "RUN"}, rows)
 			return nil
 		},
 	}
@@ -92,6 +100,17 @@ func (a *app) runListCommand() *cobra.Command {
 	c.Flags().IntVarP(&limit, "limit", "l", 20, "at most so many")
 	must(c.RegisterFlagCompletionFunc("namespace", a.completeNamespaces))
 	return c
+}
+
+// startedBy is whom a run names as its originator: where the namespace has the search attribute, else in the memo; "" from before there was a gate.
+func startedBy(e *workflowpb.WorkflowExecutionInfo) string {
+	for _, fields := range []map[string]*commonpb.Payload{e.GetSearchAttributes().GetIndexedFields(), e.GetMemo().GetFields()} {
+		var who string
+		if p := fields["BailiwickOriginator"]; p != nil && json.Unmarshal(p.GetData(), &who) == nil && who != "" {
+			return who
+		}
+	}
+	return ""
 }
 
 func (a *app) statusWord(s string) string {

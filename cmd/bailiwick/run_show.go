@@ -109,32 +109,18 @@ func (a *app) showRun(t runs.Timeline) {
 
 func (a *app) showStep(t runs.Timeline, s runs.Step) {
 	w := a.out
-	title := strings.ReplaceAll(string(s.Kind), "_", " ")
-	if s.Name != "" && s.Kind != runs.KindClose {
-		title += " " + safe(s.Name)
-	} else if s.Kind == runs.KindClose {
-		title = s.Name
-	}
-	if s.ID != "" && (s.Kind == runs.KindChild || s.Kind == runs.KindSignalOut || s.Kind == runs.KindContinuedAsNew) {
-		title += " → " + safe(s.ID)
-	}
-	if s.Kind == runs.KindSignal && s.ID != "" {
-		title += " from workflow " + safe(s.ID)
-	}
-	if s.Outcome != "" {
-		title += ", " + s.Outcome
-		if !s.Ended.IsZero() {
-			title += " in " + s.Ended.Sub(s.Time).Round(time.Millisecond).String()
-		}
-		if s.Attempts > 1 {
-			title += fmt.Sprintf(" (attempt %d)", s.Attempts)
-		}
+	title := safe(s.Title())
+	if result := s.Result(); result != "" {
+		title += ", " + safe(result)
 	}
 	fmt.Fprintf(w, "%s %s  %s\n", a.mark(s.Verdict), w.dim(s.Time.Local().Format("15:04:05")), w.bold(title))
 	row := func(k, v string) {
 		if v != "" {
 			fmt.Fprintf(w, "             %s %s\n", w.dim(fmt.Sprintf("%-8s", k)), v)
 		}
+	}
+	if s.Kind == runs.KindReset && s.ID != "" {
+		row("from", "run "+safe(s.ID))
 	}
 	switch s.Verdict {
 	case runs.Verified:

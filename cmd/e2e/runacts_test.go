@@ -52,7 +52,7 @@ func TestRunShowTellsWhoEnded(t *testing.T) {
 		t.Errorf("the termination is told as %+v, decided %+v", s, s.Decided)
 	}
 	shown := alice.ok(t, "run", "show", id, "--namespace", "deploy")
-	for _, want := range []string{"terminated never mind", carol.login, "CHG-41: wrong version", s.Decision} {
+	for _, want := range []string{"terminated: “never mind”", carol.login, "CHG-41: wrong version", s.Decision} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("run show does not tell %q:\n%s", want, shown)
 		}

@@ -42,8 +42,8 @@ func (k Kind) decides() []string {
 		return []string{"PatchSchedule", "CreateSchedule", "UpdateSchedule"}
 	case KindCancelRequest:
 		return []string{"RequestCancelWorkflowExecution", "StartBatchOperation"}
-	case KindTerminate: // a start may end the run that is in its way
-		return []string{"TerminateWorkflowExecution", "StartBatchOperation", "StartWorkflowExecution", "SignalWithStartWorkflowExecution", "ExecuteMultiOperation"}
+	case KindTerminate: // a start may end the run that is in its way, a reset the run that it begins anew
+		return []string{"TerminateWorkflowExecution", "ResetWorkflowExecution", "StartBatchOperation", "StartWorkflowExecution", "SignalWithStartWorkflowExecution", "ExecuteMultiOperation"}
 	case KindPause:
 		return []string{"PauseWorkflowExecution"}
 	case KindUnpause:

@@ -35,6 +35,7 @@ func TestActsWithoutAHeader(t *testing.T) {
 	}{
 		{"by identity", "stuck", signed, &good, nil, alice.Login, ""},
 		{"by reason", "stuck (" + signed + ")", "batcher", with(func(d *Decided) { d.Action, d.WorkflowID = "StartBatchOperation", "" }), nil, alice.Login, ""},
+		{"by a reset", "stuck (" + signed + ")", "history-service", with(func(d *Decided) { d.Action = "ResetWorkflowExecution" }), nil, alice.Login, ""},
 		{"a delegate", "stuck", signed, with(func(d *Decided) { d.Actor, d.Originator = attest.Party{Principal: "client:agent"}, &alice }), nil, "client:agent", ""},
 		{"not in the log", "stuck", signed, nil, nil, "", "does not know"},
 		{"no log", "stuck", signed, nil, errors.New("no log"), "", ""},
@@ -66,7 +67,7 @@ func TestActsWithoutAHeader(t *testing.T) {
 					t.Errorf("originator %v", originator)
 				}
 			}
-			if by != c.by || step.Name != "stuck" || step.Verdict != Recorded || (c.problem == "") != (step.Problem == "") || !strings.Contains(step.Problem, c.problem) {
+			if by != c.by || step.Name != "stuck" || step.Title() != "terminated: “stuck”" || step.Verdict != Recorded || (c.problem == "") != (step.Problem == "") || !strings.Contains(step.Problem, c.problem) {
 				t.Errorf("by %q: %+v", by, step)
 			}
 			if c.by != "" && !strings.Contains(step.Grounds(), decision) {

@@ -16,7 +16,12 @@ func (s Step) Title() string {
 	switch {
 	case s.Kind == KindClose:
 		return s.Name
-	case (s.Kind == KindChild || s.Kind == KindSignalOut) && s.ID != "":
+	case s.Kind.saysWhy():
+		if s.Name == "" {
+			return kind
+		}
+		return kind + ": “" + s.Name + "”"
+	case (s.Kind == KindChild || s.Kind == KindSignalOut || s.Kind == KindContinuedAsNew) && s.ID != "":
 		return kind + " " + s.Name + " → " + s.ID
 	case s.Kind == KindNexus && s.Backing != "":
 		return kind + " " + s.Name + " → " + s.Backing
@@ -26,6 +31,11 @@ func (s Step) Title() string {
 		return kind + " " + s.Name
 	}
 	return kind
+}
+
+// saysWhy reports whether the name of a step of this kind is the reason that its caller gave Temporal.
+func (k Kind) saysWhy() bool {
+	return k == KindTerminate || k == KindReset || k == KindPause || k == KindUnpause
 }
 
 // Result says how a step went, such as "completed in 312ms (attempt 2)".

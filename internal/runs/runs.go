@@ -51,8 +51,8 @@ type Step struct {
 	EventID  int64     `json:"event_id"`
 	Time     time.Time `json:"time"`
 	Kind     Kind      `json:"kind"`
-	Name     string    `json:"name,omitempty"`                // type of an activity or child, name of a signal or update, status of a close
-	ID       string    `json:"id,omitempty"`                  // activity id, update id, child's or target's workflow id, next run id
+	Name     string    `json:"name,omitempty"`                // type of an activity or child, name of a signal or update, status of a close, what Temporal was told as the reason of a termination, reset or pause
+	ID       string    `json:"id,omitempty"`                  // activity id, update id, child's or target's workflow id, next run id; of a reset the run that it was made from
 	Space    string    `json:"target_namespace,omitempty"`    // the child's namespace, if it is not the run's own
 	RunID    string    `json:"child_run_id,omitempty"`        // the child's first run, once it started; the run that backs a Nexus operation
 	Backing  string    `json:"backing_workflow_id,omitempty"` // the workflow that backs a Nexus operation, as its handler said

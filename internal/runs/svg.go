@@ -285,7 +285,7 @@ func (d *drawing) legend(y int) {
 	for _, v := range []struct {
 		verdict Verdict
 		text    string
-	}{{Verified, "signature and binding verified"}, {Unattested, "no attestation"}, {Invalid, "attestation not good for this event"}, {Recorded, "Temporal's own record only"}} {
+	}{{Verified, "signature and binding verified"}, {Unattested, "no attestation"}, {Invalid, "attestation not good for this event"}, {Recorded, "not signed: the audit log or Temporal tells"}} {
 		d.mark(x, y-4, v.verdict)
 		d.text(x+14, y, "dim", v.text)
 		x += 44 + int(float64(len(v.text))*smallChar)
