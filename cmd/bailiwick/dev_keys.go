@@ -20,6 +20,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/rotation"
+	"github.com/bailiwick-dev/bailiwick/internal/rotation/oktakeys"
 	"github.com/bailiwick-dev/bailiwick/sdkplugin"
 	"github.com/bailiwick-dev/bailiwick/standing"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
@@ -58,7 +59,7 @@ func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *fee
 		times.Watch, times.Overlap = d.flags.keyTimes, d.flags.keyTimes
 	}
 	s, err := rotation.New(rotation.Config{
-		Servers: oktaServers{org}, Apps: oktaApps{org}, Prove: d.proveCredential(plane.Verifier()), Verifiers: registry, Decider: plane, Recorder: plane, Times: times, Logger: logger,
+		Servers: oktakeys.Servers{Client: org}, Apps: oktakeys.Apps{Client: org}, Prove: d.proveCredential(plane.Verifier()), Verifiers: registry, Decider: plane, Recorder: plane, Times: times, Logger: logger,
 		Issuers: []rotation.IssuerTarget{{ID: "default", URL: d.issuer()}},
 		Clients: []rotation.ClientTarget{
 			{ID: devorg.DeployWorker, Label: "demo worker", File: d.state.path("keys", "worker.pem")},

@@ -1,4 +1,7 @@
-package main
+// Package oktakeys is Okta's API of keys and credentials as rotations know it.
+//
+// It owns which of Okta's refusals may pass, and what an operator can do about the others. It refuses to know when and in which order keys are replaced.
+package oktakeys
 
 import (
 	"context"
@@ -11,17 +14,18 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/rotation"
 )
 
-// oktaServers is Okta's API of authorization servers, as rotations know it.
-type oktaServers struct{ client *okta.Client }
+// Servers is Okta's API of authorization servers, as rotations know it.
+type Servers struct{ Client *okta.Client }
 
-func (o oktaServers) Signing(ctx context.Context, server string) (out rotation.Signing, err error) {
-	is, err := o.client.AuthServer(ctx, server)
+// Signing implements rotation.Servers.
+func (o Servers) Signing(ctx context.Context, server string) (out rotation.Signing, err error) {
+	is, err := o.Client.AuthServer(ctx, server)
 	if err != nil {
-		return out, oktaFault(err)
+		return out, fault(err)
 	}
-	keys, err := o.client.SigningKeys(ctx, server)
+	keys, err := o.Client.SigningKeys(ctx, server)
 	if err != nil {
-		return out, oktaFault(err)
+		return out, fault(err)
 	}
 	out.Mode, out.LastRotated = is.Credentials.Signing.RotationMode, is.Credentials.Signing.LastRotated
 	for _, k := range keys {
@@ -43,51 +47,59 @@ func (o oktaServers) Signing(ctx context.Context, server string) (out rotation.S
 	return out, nil
 }
 
-func (o oktaServers) SetManual(ctx context.Context, server string) error {
-	_, err := o.client.SetRotationMode(ctx, server, "MANUAL")
-	return oktaFault(err)
+// SetManual implements rotation.Servers.
+func (o Servers) SetManual(ctx context.Context, server string) error {
+	_, err := o.Client.SetRotationMode(ctx, server, "MANUAL")
+	return fault(err)
 }
 
-func (o oktaServers) Rotate(ctx context.Context, server string) error {
-	_, err := o.client.RotateSigningKeys(ctx, server)
-	return oktaFault(err)
+// Rotate implements rotation.Servers.
+func (o Servers) Rotate(ctx context.Context, server string) error {
+	_, err := o.Client.RotateSigningKeys(ctx, server)
+	return fault(err)
 }
 
-// oktaApps is Okta's API of clients' credentials, as rotations know it.
-type oktaApps struct{ client *okta.Client }
+// Apps is Okta's API of clients' credentials, as rotations know it.
+type Apps struct{ Client *okta.Client }
 
-func (o oktaApps) Keys(ctx context.Context, app string) (out []rotation.Credential, err error) {
-	keys, err := o.client.ClientKeys(ctx, app)
+// Keys implements rotation.Apps.
+func (o Apps) Keys(ctx context.Context, app string) (out []rotation.Credential, err error) {
+	keys, err := o.Client.ClientKeys(ctx, app)
 	for _, k := range keys {
 		out = append(out, rotation.Credential{ID: k.ID, KID: k.KeyID, N: k.N, Active: k.Status == "ACTIVE", Created: k.Created})
 	}
-	return out, oktaFault(err)
+	return out, fault(err)
 }
 
-func (o oktaApps) AddKey(ctx context.Context, app, kid string, public *rsa.PublicKey) error {
-	_, err := o.client.AddClientKey(ctx, app, kid, public)
-	return oktaFault(err)
+// AddKey implements rotation.Apps.
+func (o Apps) AddKey(ctx context.Context, app, kid string, public *rsa.PublicKey) error {
+	_, err := o.Client.AddClientKey(ctx, app, kid, public)
+	return fault(err)
 }
 
-func (o oktaApps) RemoveKey(ctx context.Context, app, id string) error {
-	return removed(o.client.DeactivateClientKey(ctx, app, id), func() error { return o.client.DeleteClientKey(ctx, app, id) })
+// RemoveKey implements rotation.Apps.
+func (o Apps) RemoveKey(ctx context.Context, app, id string) error {
+	return removed(o.Client.DeactivateClientKey(ctx, app, id), func() error { return o.Client.DeleteClientKey(ctx, app, id) })
 }
 
-func (o oktaApps) Secrets(ctx context.Context, app string) (out []rotation.Credential, err error) {
-	secrets, err := o.client.ClientSecrets(ctx, app)
+// Secrets implements rotation.Apps.
+func (o Apps) Secrets(ctx context.Context, app string) (out []rotation.Credential, err error) {
+	secrets, err := o.Client.ClientSecrets(ctx, app)
 	for _, s := range secrets {
 		out = append(out, rotation.Credential{ID: s.ID, Active: s.Status == "ACTIVE", Created: s.Created})
 	}
-	return out, oktaFault(err)
+	return out, fault(err)
 }
 
-func (o oktaApps) AddSecret(ctx context.Context, app, secret string) error {
-	_, err := o.client.AddClientSecret(ctx, app, secret)
-	return oktaFault(err)
+// AddSecret implements rotation.Apps.
+func (o Apps) AddSecret(ctx context.Context, app, secret string) error {
+	_, err := o.Client.AddClientSecret(ctx, app, secret)
+	return fault(err)
 }
 
-func (o oktaApps) RemoveSecret(ctx context.Context, app, id string) error {
-	return removed(o.client.DeactivateClientSecret(ctx, app, id), func() error { return o.client.DeleteClientSecret(ctx, app, id) })
+// RemoveSecret implements rotation.Apps.
+func (o Apps) RemoveSecret(ctx context.Context, app, id string) error {
+	return removed(o.Client.DeactivateClientSecret(ctx, app, id), func() error { return o.Client.DeleteClientSecret(ctx, app, id) })
 }
 
 // removed deletes what was deactivated. What is gone already is as good.
@@ -96,16 +108,16 @@ func removed(deactivated error, remove func() error) error {
 		return nil
 	}
 	if deactivated != nil {
-		return oktaFault(deactivated)
+		return fault(deactivated)
 	}
 	if err := remove(); !okta.IsNotFound(err) {
-		return oktaFault(err)
+		return fault(err)
 	}
 	return nil
 }
 
-// oktaFault says which of Okta's refusals may pass, and what an operator can do about the others.
-func oktaFault(err error) error {
+// fault says which of Okta's refusals may pass, and what an operator can do about the others.
+func fault(err error) error {
 	var refused *okta.Error
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
