@@ -157,3 +157,9 @@ func Path(format string, parts ...string) string {
 	}
 	return fmt.Sprintf(format, escaped...)
 }
+
+// TryDocuments asks for the first page of a collection, and says whether that may be done.
+func (c *Client) TryDocuments(ctx context.Context, path string, q url.Values) error {
+	_, err := c.do(ctx, http.MethodGet, path, q, nil, &[]Document{})
+	return err
+}

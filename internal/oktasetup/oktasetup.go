@@ -17,19 +17,19 @@ import (
 
 // Spec is what is wanted. Name is required; the rest has defaults.
 type Spec struct {
-	Name       string   // of the environment, such as "prod": part of every name, and of the mark by which things are found again
-	Audience   string   // of access tokens; default "api://temporal"
-	Namespaces []string // Temporal's; each gets a group for each role
-	Roles      []string // default DefaultRoles
-	Pattern    string   // of groups' names; default "temporal:{namespace}:{role}", as in the starter set's roles.yaml
-	MoreGroups []string // other groups that tokens carry, by name, such as "security"
-	People     string   // the group whose members may sign in; default "Everyone": without a role nobody may do anything
-	Console    []string // addresses of Temporal's web UI, such as "https://temporal.acme.com"; none: no app for it
-	Workers    []string // names of worker services
-	Rotation   bool     // the control plane rotates signing and client keys
-	Membership bool     // the control plane puts people into groups when a request for access is approved
-	HookURI    string   // where the control plane takes events; empty: no event hook
-	HookTypes  []string // events that the hook brings
+	Name       string   `json:"name"`                  // of the environment, such as "prod": part of every name, and of the mark by which things are found again
+	Audience   string   `json:"audience"`              // of access tokens; default "api://temporal"
+	Namespaces []string `json:"namespaces,omitempty"`  // Temporal's; each gets a group for each role
+	Roles      []string `json:"roles"`                 // default DefaultRoles
+	Pattern    string   `json:"group_pattern"`         // of groups' names; default "temporal:{namespace}:{role}", as in the starter set's roles.yaml
+	MoreGroups []string `json:"more_groups,omitempty"` // other groups that tokens carry, by name, such as "security"
+	People     string   `json:"people"`                // the group whose members may sign in; default "Everyone": without a role nobody may do anything
+	Console    []string `json:"console,omitempty"`     // addresses of Temporal's web UI, such as "https://temporal.acme.com"; none: no app for it
+	Workers    []string `json:"workers,omitempty"`     // names of worker services
+	Rotation   bool     `json:"rotation"`              // the control plane rotates signing and client keys
+	Membership bool     `json:"membership"`            // the control plane puts people into groups when a request for access is approved
+	HookURI    string   `json:"hook_uri,omitempty"`    // where the control plane takes events; empty: no event hook
+	HookTypes  []string `json:"hook_types,omitempty"`  // events that the hook brings
 }
 
 // DefaultRoles are those of the starter set.
@@ -45,6 +45,12 @@ var (
 	nameForm  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	spaceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`) // what roles.yaml's {namespace} matches
 )
+
+// Check says what is wrong with what is wanted, before anybody is asked.
+func (s Spec) Check() error {
+	_, err := s.complete()
+	return err
+}
 
 // complete fills in defaults and checks the rest.
 func (s Spec) complete() (Spec, error) {

@@ -112,7 +112,7 @@ func Make(ctx context.Context, org *okta.Client, spec Spec, o Options) (*Plan, e
 			}
 		}
 		if item.Action == Create && res.lookup {
-			return nil, fmt.Errorf("the org has no %s named %q, whose members should be those that %s: make it, or name another", res.kind, res.name, res.why)
+			return nil, fmt.Errorf("%w: no %s is named %q, whose members should be those that %s: make it, or name another", ErrMissing, res.kind, res.name, res.why)
 		}
 		if item.ID != "" && item.Action != Conflict {
 			p.known[res.key], names[item.ID] = item.ID, res.name
@@ -272,6 +272,9 @@ func (p *Plan) Conflicts() error {
 	}
 	return fmt.Errorf("%w:\n  %s", ErrConflict, strings.Join(in, "\n  "))
 }
+
+// ErrMissing says that something is not in the org that set-up does not make.
+var ErrMissing = errors.New("something is missing in the org")
 
 // ErrConflict says that things of others have the names that set-up would use. Nothing is applied then.
 var ErrConflict = errors.New("things that set-up did not make have the names that it would use")

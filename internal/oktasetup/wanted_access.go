@@ -3,13 +3,15 @@ package oktasetup
 import "net/url"
 
 // policies let our clients have tokens, each by its own grants and scopes, and nobody else: a new server has no other policy.
-func (s Spec) policies() (all []resource) {
+func (s Spec) policies() []resource {
+	var policies, rules []resource
 	add := func(key, label, why string, clients, grants, scopes []string, people string, access, refresh, window int) {
-		all = append(all, resource{
+		policies = append(policies, resource{
 			kind: "policy", key: "policy/" + key, name: s.label(label), why: why, list: "/api/v1/authorizationServers/{server}/policies", named: "name", marked: "description",
 			fixed:  map[string]any{"type": "OAUTH_AUTHORIZATION_POLICY", "name": s.label(label), "description": s.described("policy/"+key, why+".")},
 			fields: []field{{"conditions.clients.include", "clients", clients, bigger}, {"status", "status", "ACTIVE", active}},
-		}, resource{
+		})
+		rules = append(rules, resource{
 			kind: "rule", key: "rule/" + key, name: s.label(label + " rule"), why: why, list: "/api/v1/authorizationServers/{server}/policies/{policy/" + key + "}/rules", named: "name",
 			fixed: map[string]any{"type": "RESOURCE_ACCESS", "name": s.label(label + " rule")},
 			fields: []field{
@@ -36,7 +38,7 @@ func (s Spec) policies() (all []resource) {
 		}
 		add("workers", "workers", "workers, which take tasks", clients, []string{grantClient}, []string{ScopeWorker}, "EVERYONE", serviceAccess, serviceAccess, serviceAccess)
 	}
-	return all
+	return append(policies, rules...)
 }
 
 // Right is a scope of Okta's API or an admin role, and what the control plane needs it for.
