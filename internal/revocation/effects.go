@@ -18,6 +18,7 @@ const (
 	laneFeed   = "feed"
 	laneRecord = "record"
 	laneEnd    = "end"
+	laneKeep   = "keep"
 )
 
 // row is one thing to be done, durable before it is done, and done at least once: ids make twice once.
@@ -26,6 +27,8 @@ type row struct {
 	Event *standing.Event `json:"event,omitempty"`
 	Entry *audit.Entry    `json:"entry,omitempty"`
 	End   *ending         `json:"end,omitempty"`
+	Lost  *Loss           `json:"lost,omitempty"`
+	Back  *Loss           `json:"back,omitempty"`
 
 	Source   string    `json:"source,omitempty"` // of the signal behind it
 	Happened time.Time `json:"happened,omitzero"`
@@ -60,6 +63,9 @@ func (d *derivation) bar(sort string, b standing.Bar, event string, cause Signal
 		one.ID, one.Principal, one.Source = barID(p, sort), p, cause.Source
 		d.publish(cause, standing.Event{Kind: standing.EventBar, At: d.at, Bar: &one})
 		d.record(audit.KindRevocation, p, cause, map[string]string{"event": event, "bar": one.ID, "effect": effect})
+		if l := d.loss(p, event, cause); b.Group == "" {
+			d.keep(row{Lost: &l})
+		}
 	}
 }
 
@@ -67,6 +73,21 @@ func (d *derivation) unbar(sort string, cause Signal, effect string) {
 	for _, p := range d.r.principals(d.uid) {
 		d.publish(Signal{}, standing.Event{Kind: standing.EventUnbar, At: d.at, Bar: &standing.Bar{ID: barID(p, sort)}})
 		d.record(audit.KindRevocation, p, cause, map[string]string{"event": "lifted", "bar": barID(p, sort), "effect": effect})
+		if l := d.loss(p, "lifted", cause); sort == "status" {
+			d.keep(row{Back: &l})
+		}
+	}
+}
+
+func (d *derivation) loss(principal, reason string, cause Signal) Loss {
+	return Loss{Principal: principal, Login: d.k.Login, Reason: reason, Source: cause.Source, SourceEvent: cause.ID, At: cause.At}
+}
+
+// keep lets whoever looks after runs know.
+func (d *derivation) keep(o row) {
+	if d.r.cfg.Keeper != nil {
+		o.lane = laneKeep
+		d.rows = append(d.rows, o)
 	}
 }
 

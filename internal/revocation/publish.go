@@ -13,7 +13,7 @@ const keepSignals = 30 * 24 * time.Hour
 
 // publishAll empties the outbox until ctx ends. Each lane is on its own.
 func (r *Revoker) publishAll(ctx context.Context) {
-	lanes := map[string]chan struct{}{laneFeed: make(chan struct{}, 1), laneRecord: make(chan struct{}, 1), laneEnd: make(chan struct{}, 1)}
+	lanes := map[string]chan struct{}{laneFeed: make(chan struct{}, 1), laneRecord: make(chan struct{}, 1), laneEnd: make(chan struct{}, 1), laneKeep: make(chan struct{}, 1)}
 	var all sync.WaitGroup
 	for name, woken := range lanes {
 		all.Go(func() { r.lane(ctx, name, woken) })
@@ -119,6 +119,10 @@ func (r *Revoker) perform(ctx context.Context, o *row) error {
 	case o.Entry != nil:
 		_, err := r.cfg.Recorder.Record(ctx, *o.Entry)
 		return err
+	case o.Lost != nil:
+		return r.cfg.Keeper.Lost(ctx, *o.Lost)
+	case o.Back != nil:
+		return r.cfg.Keeper.Restored(ctx, *o.Back)
 	case o.End != nil:
 		return r.cfg.Ender.EndAll(ctx, o.End.Principal, o.End.Why)
 	}

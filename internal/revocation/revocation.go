@@ -63,6 +63,22 @@ type Ender interface {
 	EndAll(ctx context.Context, principal, why string) error
 }
 
+// Loss is that somebody lost access, or has it again, as whoever looks after their runs is told.
+type Loss struct {
+	Principal   string    `json:"principal"`
+	Login       string    `json:"login,omitempty"`
+	Reason      string    `json:"reason,omitempty"` // of the bar
+	Source      string    `json:"source,omitempty"`
+	SourceEvent string    `json:"source_event,omitempty"`
+	At          time.Time `json:"at,omitzero"`
+}
+
+// Keeper looks after what somebody has under way. Both may fail for a while and are then called again; of one person, in order.
+type Keeper interface {
+	Lost(ctx context.Context, l Loss) error
+	Restored(ctx context.Context, l Loss) error
+}
+
 // Config says what revocation works with. The first five are required.
 type Config struct {
 	File      string   // SQLite file of the queue and of what is known; made if absent
@@ -73,6 +89,7 @@ type Config struct {
 
 	Log    Log    // default none: hooks alone
 	Ender  Ender  // default none
+	Keeper Keeper // default none
 	Secret string // that event hooks carry in the Authorization header, at least 20 characters; empty: none is taken
 
 	Every time.Duration // how often the log is asked when nothing is wrong; default 10 s
