@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/internal/export"
@@ -319,7 +320,7 @@ func (a *app) showRetries(reports []export.RetryReport) error {
 }
 
 // runExports runs the exports of an environment, if it has a configuration. What stops them stops nothing else.
-func runExports(ctx context.Context, config, log string, logger *slog.Logger) (stop func() error, err error) {
+func runExports(ctx context.Context, config, log string, meter metric.Meter, logger *slog.Logger) (stop func() error, err error) {
 	if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) {
 		return func() error { return nil }, nil
 	}
@@ -331,7 +332,7 @@ func runExports(ctx context.Context, config, log string, logger *slog.Logger) (s
 	if err != nil {
 		return nil, err
 	}
-	x, err := export.New(cfg, export.Options{Log: export.SealedLog(log), Open: opened, Logger: logger})
+	x, err := export.New(cfg, export.Options{Log: export.SealedLog(log), Open: opened, Meter: meter, Logger: logger})
 	if err != nil {
 		return nil, exportError(err)
 	}

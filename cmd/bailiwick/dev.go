@@ -13,6 +13,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/revocation/inflight"
 )
 
 // devContext is the name of the context that `bailiwick dev` writes unless --context says otherwise.
@@ -31,6 +32,7 @@ type devFlags struct {
 	noTemporal bool
 	encrypt    bool // personal data in the audit log
 	quiet      bool
+	groups     string // --groups
 	temporal   string        // the server's program
 	keyTimes   time.Duration // how long a rotation watches, and lets an old credential run on; 0: devTimes
 }
@@ -47,6 +49,9 @@ func (a *app) devCommand() *cobra.Command {
   a control plane that publishes the attestation keys and seals the audit log,
   a demo worker with an identity of its own.
 
+The state directory may hold exports.yaml, witnesses.yaml, anchors.yaml and retention.yaml: where entries are sent, who cosigns checkpoints, where
+checkpoints are kept, and how long entries are. The control plane serves figures about exports to Prometheus at /metrics.
+
 State is kept in a directory and survives a restart. Ctrl-C stops everything in order; a second Ctrl-C kills what is left.`,
 		Example: `  bailiwick dev
   bailiwick dev --state /tmp/try --port-base 20000
@@ -55,6 +60,9 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.choosePorts(c); err != nil {
 				return err
+			}
+			if f.groups != identity.GroupsFromToken && f.groups != identity.GroupsLookup {
+				return &usageError{fmt.Errorf("--groups is %q; write token or lookup", f.groups), c.CommandPath()}
 			}
 			return a.dev(c.Context(), f)
 		},
@@ -72,6 +80,8 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 	fl.BoolVar(&f.noWorker, "no-worker", false, "don't run the demo worker")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but the banner and errors")
 	fl.BoolVar(&f.encrypt, "encrypt-personal-data", false, "encrypt personal data in the audit log, so that it can be erased; stays on for this state directory")
+	fl.StringVar(&f.groups, "groups", identity.GroupsFromToken, `where people's groups are: "token", or "lookup" to ask the directory`)
+	must(c.RegisterFlagCompletionFunc("groups", cobra.FixedCompletions([]string{identity.GroupsFromToken, identity.GroupsLookup}, cobra.ShellCompDirectiveNoFileComp)))
 	fl.StringVar(&f.temporal, "temporal", "", "the bailiwick-temporal program (default: beside this one, else on PATH)")
 	fl.BoolVar(&f.noTemporal, "no-temporal", false, "don't run Temporal and the worker")
 	must(fl.MarkHidden("no-temporal"))
@@ -91,6 +101,7 @@ type devEnv struct {
 	org     *orgServer
 	temp    *child
 	access  *accessWorker
+	keeper  *inflight.Service // of runs of who lost access; nil without Temporal
 	worker  *supervised
 	family  family
 }

@@ -35,11 +35,16 @@ type controlPlane struct {
 	cancel   context.CancelFunc
 	sealer   chan error // the sealer's end
 	exports  func() error
-	standing *feed.Feed // grants and revocations, for every gate
-	access   *access.Service
 
-	keys     *rotations
+	elsewhere func()     // ends the asking of witnesses and the anchoring
+	standing  *feed.Feed // grants and revocations, for every gate
+	access    *access.Service
+	keys      *rotations
+
 	revocation *revocation.Revoker // nil until it runs
+
+	people         lateDirectory
+	closeDirectory func() error
 }
 
 func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
@@ -68,9 +73,9 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	}
 	if c.plane, err = control.Open(ctx, control.Config{
 		Protect: protect,
-		Name:    d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}}},
+		Name:    d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}, Groups: d.groupsFrom()}},
 		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
-		Configure: underStanding(c.standing),
+		Configure: c.people.under(underStanding(c.standing)),
 	}); err != nil {
 		err = errors.Join(err, c.standing.Close(), log.Close())
 		if _, invalid := errors.AsType[*policy.LoadError](err); invalid {
@@ -90,11 +95,14 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if c.revocation, err = d.startRevocation(ctx, c, org, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
-	c.publish(gateKeys)
-	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	if c.keys, err = d.openRotations(ctx, c.plane, c.standing, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
+	if err := d.startDirectory(ctx, c, org, logger); err != nil {
+		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
+	}
+	c.publish(gateKeys)
+	c.plane.Handle("POST /v1/token", exchange.Handler(c.plane.Gate(), logger))
 	d.servePrivacy(c, keys, logger)
 	if err := d.serveRetention(ctx, c, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), log.Close())
@@ -125,7 +133,10 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if err := d.watchOrg(ctx, org); err != nil {
 		logger.WarnContext(ctx, "the org does not send events; its log is asked for them", "error", err)
 	}
-	if c.exports, err = d.startExports(ctx, logger); err != nil {
+	if c.exports, err = d.startExports(ctx, c, logger); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	if c.elsewhere, err = d.startCheckpoints(ctx, verifierKey, logger); err != nil {
 		return nil, errors.Join(err, c.stop())
 	}
 	if err := d.followOrgLog(ctx, c.plane, org, logger); err != nil {
@@ -171,7 +182,7 @@ func (c *controlPlane) pending() (uint64, error) {
 
 // stop ends the serving, seals what is left, for 5 s at most, and ends. The gate must have stopped.
 func (c *controlPlane) stop() error {
-	serving := errors.Join(shutdown(c.server), c.revocation.Close(), c.receiver.Close(), c.keys.registry.Close(), c.plane.Close(), c.standing.Close())
+	serving := errors.Join(shutdown(c.server), c.closeDirectory(), c.revocation.Close(), c.receiver.Close(), c.keys.registry.Close(), c.plane.Close(), c.standing.Close())
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if n, err := c.pending(); err != nil || n == 0 {
 			break // an error is the verifier's to tell
@@ -183,6 +194,9 @@ func (c *controlPlane) stop() error {
 	case sealing = <-c.sealer:
 	case <-time.After(15 * time.Second):
 		sealing = errors.New("stopping the sealer: it had not ended after 15 s; the next start goes on where it was")
+	}
+	if c.elsewhere != nil {
+		c.elsewhere()
 	}
 	if c.exports != nil {
 		sealing = errors.Join(sealing, c.exports())

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/audit/tiles"
@@ -98,20 +93,10 @@ func (d *devEnv) serveRetention(ctx context.Context, c *controlPlane, logger *sl
 // retention reads retention.yaml; 0 when there is none. One that is wrong is told before anything starts.
 func (d *devEnv) retention() (time.Duration, error) {
 	path := d.state.path("retention.yaml")
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("reading the retention policy: %w", err)
-	}
 	var f retentionFile
-	in := yaml.NewDecoder(bytes.NewReader(raw))
-	in.KnownFields(true)
-	if err = in.Decode(&f); err == nil || errors.Is(err, io.EOF) {
-		if err = nil; f.Version != 1 {
-			err = fmt.Errorf("version is %d; this build reads version 1", f.Version)
-		}
+	there, err := readStateFile(path, &f, &f.Version)
+	if !there && err == nil {
+		return 0, nil
 	}
 	var keep time.Duration
 	if err == nil {
