@@ -100,7 +100,8 @@ func open(ctx context.Context, cfg Config) (*Plugin, error) {
 			if err := p.followStanding(lasting, cfg); err != nil {
 				return err
 			}
-			g.Standing = p.standing
+			g.Standing, g.Directory = p.standing, p.follower.Persons()
+			g.DirectoryLimits = cfg.Standing.directory()
 			return nil
 		},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/standing"
 )
 
@@ -22,6 +23,9 @@ type Standing struct {
 	Keys      []string `json:"keys"`                // that may sign: each a file with an Ed25519 public key in PEM, or its 32 bytes in base64
 	Cache     string   `json:"cache"`               // file that keeps what is known over a restart
 	MaxStale  string   `json:"max_stale,omitempty"` // how long grants are honoured without hearing the control plane; default "1h"
+
+	// How old what the control plane's directory says of a person may be, where a token leaves groups or attributes out; default "15m".
+	DirectoryMaxAge string `json:"directory_max_age,omitempty"`
 }
 
 // Check says what is missing or malformed, without the network.
@@ -49,6 +53,9 @@ func (s *Standing) config() (standing.FollowConfig, error) {
 		}
 		out.MaxStale = d
 	}
+	if d, err := time.ParseDuration(s.DirectoryMaxAge); s.DirectoryMaxAge != "" && (err != nil || d <= 0) {
+		return out, fmt.Errorf("standing.directory_max_age is %q; write a duration such as \"15m\"", s.DirectoryMaxAge)
+	}
 	out.Keys = make([]ed25519.PublicKey, len(s.Keys))
 	for i, text := range s.Keys {
 		var err error
@@ -66,6 +73,12 @@ func (s *Standing) config() (standing.FollowConfig, error) {
 		return token, err
 	}
 	return out, nil
+}
+
+// directory is how old facts of the directory may be.
+func (s *Standing) directory() gate.DirectoryConfig {
+	age, _ := time.ParseDuration(s.DirectoryMaxAge) // checked by config; 0: the default
+	return gate.DirectoryConfig{MaxAge: age}
 }
 
 // followStanding begins to follow, before the gate exists: from its first decision on, the gate knows or refuses.

@@ -48,6 +48,8 @@ type Issuer struct {
 	Audiences    []string `json:"audiences"`
 	Algorithms   []string `json:"algorithms,omitempty"`
 	GroupsClaims []string `json:"groups_claims,omitempty"`
+	Groups       string   `json:"groups,omitempty"`        // "token", or "lookup": people's groups are asked of the control plane's directory
+	GroupsMarker string   `json:"groups_marker,omitempty"` // claim by which a token says that it leaves groups out
 	ClientIDs    []string `json:"client_ids,omitempty"`
 	MaxLifetime  string   `json:"max_lifetime,omitempty"` // such as "1h"
 	TokenTypes   []string `json:"token_types,omitempty"`
@@ -203,7 +205,7 @@ func (c *Config) issuers() []identity.Issuer {
 	for _, is := range c.Issuers {
 		life, _ := time.ParseDuration(is.MaxLifetime) // checked by check; empty = the verifier's default
 		out = append(out, identity.Issuer{
-			URL: is.URL, Audiences: is.Audiences, Algorithms: is.Algorithms, GroupsClaims: is.GroupsClaims,
+			URL: is.URL, Audiences: is.Audiences, Algorithms: is.Algorithms, GroupsClaims: is.GroupsClaims, Groups: is.Groups, GroupsMarker: is.GroupsMarker,
 			ClientIDs: is.ClientIDs, MaxLifetime: life, TokenTypes: is.TokenTypes, JWKSURL: is.JWKSURL,
 		})
 	}

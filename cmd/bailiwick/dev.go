@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
@@ -32,7 +33,7 @@ type devFlags struct {
 	noTemporal bool
 	encrypt    bool // personal data in the audit log
 	quiet      bool
-	groups     string // --groups
+	groups     string        // --groups
 	temporal   string        // the server's program
 	keyTimes   time.Duration // how long a rotation watches, and lets an old credential run on; 0: devTimes
 }

@@ -30,7 +30,7 @@ func (d *devEnv) startTemporal(ctx context.Context) (*child, error) {
 	config := map[string]any{
 		"state_dir": d.state.path("temporal"), "name": d.name(), "audience": d.audience(), "host": "127.0.0.1",
 		"grpc_port": p.GRPC, "http_port": p.HTTP, "ui_port": p.UI, "namespaces": append(slices.Clone(devNamespaces), access.Namespace),
-		"issuers":    []any{map[string]any{"url": d.issuer(), "audiences": []string{"api://temporal"}}},
+		"issuers":    []any{map[string]any{"url": d.issuer(), "audiences": []string{"api://temporal"}, "groups": d.groupsFrom()}},
 		"policy_dir": d.state.path("policy"), "journal_dir": d.state.path("journal"), "attestation_key": d.state.path("keys", "attestation"),
 		"ui": map[string]any{"enabled": !d.flags.noUI, "issuer": d.issuer(), "client_id": devorg.UIClient, "client_secret": devorg.UISecret, "callback_url": d.uiURL() + "/auth/sso/callback"},
 	}
