@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -42,9 +43,11 @@ func (s *Service) activities() map[string]any {
 		all[name] = func(ctx context.Context, w Work) (Done, error) {
 			ctx, stop := beating(ctx, w.Params.Times.Heartbeat/3)
 			defer stop()
+			ctx, cancel := inTime(ctx)
+			defer cancel()
 			defer s.note(w.Params.ID, "")
 			done, err := f(ctx, w)
-			if err != nil && ctx.Err() == nil {
+			if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 				s.cfg.Logger.WarnContext(ctx, "a step of a rotation failed", "rotation", w.Params.ID, "use", w.Params.Use, "target", w.Params.Target, "step", name, "error", err)
 				s.note(w.Params.ID, err.Error())
 			}
@@ -52,6 +55,15 @@ func (s *Service) activities() map[string]any {
 		}
 	}
 	return all
+}
+
+// inTime ends a step a little before Temporal gives it up, so that what kept it is told and not only that it was late.
+func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := activity.GetInfo(ctx).Deadline
+	if end.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-min(5*time.Second, time.Until(end)/4)))
 }
 
 // beating tells Temporal that the step lives, until stop, and ends the returned context when Temporal does not want it any more.
