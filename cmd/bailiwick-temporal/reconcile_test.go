@@ -106,6 +106,7 @@ func TestReconcile(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("found %q\nwant  %q", got, want)
 	}
+	e.scheduledReport(t, want)
 }
 
 // reconcile reads with a reader's token, through the gate.
