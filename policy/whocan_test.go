@@ -39,6 +39,7 @@ group oncall by oncall if it is not in the group contractors; logged in less tha
 group temporal:payments:admin by admin-role if it is not in the group contractors; logged in less than 1h ago; states a reason
 group temporal:payments:write by write-role if it is not in the group contractors; logged in less than 1h ago; states a reason
 user 00uerin by erin,grants if it holds a grant for it; is not in the group contractors; logged in less than 1h ago; states a reason
+client 0oabailiwickwfl00001 by runs-of-leavers if it states a reason
 everyone by grants if it holds a grant for it; is not in the group contractors; logged in less than 1h ago; states a reason
 `},
 		{Question{Action: "ListWorkflowExecutions", Resource: Resource{Namespace: "deploy"}}, `

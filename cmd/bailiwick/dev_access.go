@@ -130,11 +130,13 @@ func (d *devEnv) startAccess(ctx context.Context, s *access.Service) (*accessWor
 	w := worker.New(c, access.TaskQueue, worker.Options{})
 	s.Register(w)
 	d.reporter(d.control.plane, c.WorkflowService(), logger).Register(w)
+	d.keeper.Register(w)
 	if err := w.Start(); err != nil {
 		c.Close()
 		return nil, wrap(err)
 	}
 	s.Connect(c)
+	d.keeper.Connect(c)
 	if err := access.Tend(sdkplugin.WithReason(ctx, "grants are held against requests"), c, janitorEvery); err != nil {
 		w.Stop()
 		c.Close()

@@ -33,10 +33,17 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 	if err != nil {
 		return nil, fmt.Errorf("starting revocation: %w", err)
 	}
-	r, err := revocation.Open(ctx, revocation.Config{
+	cfg := revocation.Config{
 		File: d.state.path("standing", "revocation.db"), Issuers: []string{org.issuer}, Directory: org, Log: org, Publisher: c.standing, Recorder: c.plane,
 		Ender: requestEnder{c.access, org.issuer}, Secret: secret, Every: pollEvery, Trust: trust, Logger: logger,
-	})
+	}
+	if !d.flags.noTemporal {
+		if d.keeper, err = d.openInFlight(c.plane, logger); err != nil {
+			return nil, err
+		}
+		cfg.Keeper = d.keeper
+	}
+	r, err := revocation.Open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
