@@ -53,11 +53,14 @@ func newIssuer() (*issuer, error) {
 	return i, nil
 }
 
-func (i *issuer) token() string {
+func (i *issuer) token() string { return i.tokenOf("00ualice000000000001") }
+
+// tokenOf is one of somebody else, alike in all but the uid.
+func (i *issuer) tokenOf(uid string) string {
 	i.serial++
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
-		"ver": 1, "jti": fmt.Sprintf("AT.bench-%d", i.serial), "iss": i.URL, "aud": audience, "sub": "alice@acme.example", "uid": "00ualice000000000001",
+		"ver": 1, "jti": fmt.Sprintf("AT.bench-%d", i.serial), "iss": i.URL, "aud": audience, "sub": "alice@acme.example", "uid": uid,
 		"cid": "0oabailiwickcli00001", "scp": []string{"openid", "temporal"}, "auth_time": now.Unix(), "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"groups": []string{"temporal:deploy:write", "temporal:payments:read"}, "permissions": []string{"deploy:write", "payments:read"},
 	})
