@@ -27,7 +27,7 @@ type row struct {
 func main() {
 	out := flag.String("o", "build/bench.json", "file to write the figures to")
 	quick := flag.Bool("quick", false, "measure for a tenth of the time (rough figures)")
-	only := flag.String("only", "", "run one group: tokens, decisions, grants, revocation, attestations, journal, audit, server, evidence, directory")
+	only := flag.String("only", "", "run one group: tokens, decisions, grants, revocation, attestations, journal, audit, server, evidence, rotation, directory")
 	audits := registerAudit()
 	flag.Parse()
 	m := meter{rounds: 7, slice: 150 * time.Millisecond}
@@ -38,7 +38,7 @@ func main() {
 	for _, group := range []struct {
 		name string
 		run  func(meter) ([]row, error)
-	}{{"tokens", tokens}, {"decisions", decisions}, {"grants", grants}, {"revocation", revocations}, {"attestations", attestations}, {"journal", journals}, {"audit", audits}, {"server", servers}, {"evidence", packs}, {"directory", directories}} {
+	}{{"tokens", tokens}, {"decisions", decisions}, {"grants", grants}, {"revocation", revocations}, {"attestations", attestations}, {"journal", journals}, {"audit", audits}, {"server", servers}, {"evidence", packs}, {"rotation", rotations}, {"directory", directories}} {
 		if *only != "" && *only != group.name {
 			continue
 		}
