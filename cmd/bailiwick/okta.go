@@ -38,15 +38,16 @@ func (f *oktaFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.keyID, "key-id", "", "id of that key (default: its RFC 7638 thumbprint)")
 	fl.BoolVar(&f.dev, "dev", false, "the development org of the context, with its published token")
 	must(c.MarkFlagFilename("key", "pem"))
-	c.MarkFlagsMutuallyExclusive("dev", "org")
-	c.MarkFlagsMutuallyExclusive("dev", "client-id")
-	c.MarkFlagsRequiredTogether("client-id", "key")
 }
 
 // client makes a client of the org that the flags name.
 func (f *oktaFlags) client(a *app, c *cobra.Command, scopes []string) (*okta.Client, error) {
 	at, credentials := f.org, okta.Credentials(nil)
 	switch {
+	case (f.clientID == "") != (f.key == ""):
+		return nil, badUsage(c, "--client-id and --key go together: a service app, and its private key")
+	case f.dev && (f.org != "" || f.clientID != ""):
+		return nil, badUsage(c, "--dev is the development org of the context, asked with its own token: leave out --org and --client-id")
 	case f.dev:
 		base, err := a.devOrg()
 		if err != nil {

@@ -82,9 +82,13 @@ leave it. The same directory gets okta.json, with which gates, workers and peopl
 	return c
 }
 
-func (a *app) oktaSetup(c *cobra.Command, f oktaSetupFlags) error {
+func (a *app) oktaSetup(c *cobra.Command, f oktaSetupFlags) (err error) {
 	if f.out == "" {
 		f.out = "okta-" + f.spec.Name
+	}
+	f.out, err = filepath.Abs(f.out) // okta.json names files for programs that run elsewhere
+	if err != nil {
+		return fmt.Errorf("finding the directory to write: %w", err)
 	}
 	options, err := f.options(c)
 	if err != nil {
