@@ -88,9 +88,6 @@ func (t *Tx) MembersAfter(groupID, after string, limit int) ([]User, error) {
 	return many(t, scanUser, `SELECT `+userColumns+` FROM users JOIN (SELECT user_id FROM members WHERE group_id = ? AND user_id > ? ORDER BY user_id LIMIT ?) ON user_id = id ORDER BY id`, groupID, after, limit)
 }
 
-// Members lists the people of a group with an id greater than after, in id order.
-func (t *Tx) Members(groupID, after string) ([]User, error) { return t.MembersAfter(groupID, after, -1) }
-
 // GroupsOf lists the groups of a person in name order.
 func (t *Tx) GroupsOf(userID string) ([]Group, error) {
 	return many(t, scanGroup, `SELECT `+groupColumns+` FROM groups g JOIN members m ON m.group_id = g.id WHERE m.user_id = ? ORDER BY g.name`, userID)

@@ -63,11 +63,6 @@ func (t *Tx) UserByLogin(login string) (User, error) {
 	return one(t, scanUser, `SELECT `+userColumns+` FROM users WHERE login = ?`, login)
 }
 
-// Users lists everyone with an id greater than after, in id order.
-func (t *Tx) Users(after string) ([]User, error) {
-	return many(t, scanUser, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id`, after)
-}
-
 // UsersAfter lists up to limit people with an id greater than after, in id order.
 func (t *Tx) UsersAfter(after string, limit int) ([]User, error) {
 	return many(t, scanUser, `SELECT `+userColumns+` FROM users WHERE id > ? ORDER BY id LIMIT ?`, after, limit)

@@ -32,6 +32,7 @@ type Org struct {
 // okta.eventHooks.manage.
 func Run(t *testing.T, o Org) {
 	t.Run("people", o.people)
+	t.Run("pages", o.pages)
 	t.Run("membership", o.membership)
 	t.Run("log", o.log)
 	t.Run("app", o.app)
@@ -72,6 +73,40 @@ func (o Org) people(t *testing.T) {
 	}
 	if !everyone {
 		t.Error("nobody told that they are in Everyone")
+	}
+}
+
+// pages reads the first pages of people and of groups, and a group's members, as a directory does: each from the cursor that the last one gave.
+func (o Org) pages(t *testing.T) {
+	seen := map[string]bool{}
+	cursor := okta.Cursor("")
+	for range 3 {
+		people, next, err := o.Client.UsersPage(t.Context(), time.Time{}, cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range people {
+			u := &people[i]
+			if seen[u.ID] || u.Profile.All["login"] == nil {
+				t.Errorf("%s is twice on the pages, or has no profile", u.ID)
+			}
+			seen[u.ID] = true
+		}
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	groups, _, err := o.Client.GroupsPage(t.Context(), "")
+	if err != nil || len(groups) == 0 || len(seen) == 0 {
+		t.Fatalf("%d people, %d groups, %v", len(seen), len(groups), err)
+	}
+	if members, _, err := o.Client.MembersPage(t.Context(), groups[0].ID, ""); err != nil {
+		t.Errorf("%d members of %s: %v", len(members), groups[0].Profile.Name, err)
+	}
+	// What changes is found by when it changed; the index behind it may be late, but not ahead.
+	soon, _, err := o.Client.UsersPage(t.Context(), time.Now().Add(24*time.Hour), "")
+	if err != nil || len(soon) != 0 {
+		t.Errorf("%d people changed tomorrow, %v", len(soon), err)
 	}
 }
 
