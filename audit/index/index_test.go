@@ -309,6 +309,9 @@ func testQuery(t *testing.T, dsn string) {
 			page := f
 			if page.Limit == 0 {
 				page.Limit = min(1+len(want)/3, maxLimit)
+				if oldest && len(want) > 2000 {
+					page.Limit = 500
+				}
 			}
 			for {
 				rows, next, err := x.Query(t.Context(), page)
@@ -328,7 +331,8 @@ func testQuery(t *testing.T, dsn string) {
 					break
 				}
 				page.Cursor = next
-				if page.Limit == 5 && len(got) >= 50 { // many pages: enough of them
+				// Many pages: enough of them. What fills thousands of rows is read to its end from the newest on, and from the oldest on for a while.
+				if page.Limit == 5 && len(got) >= 50 || oldest && len(want) > 2000 && len(got) >= 1000 {
 					want = want[:len(got)]
 					break
 				}
@@ -419,7 +423,7 @@ func testSync(t *testing.T, dsn string) {
 
 // Whatever is altered in the index, Verify says so.
 func testVerify(t *testing.T, dsn string) {
-	l := &log{size: blockSize + 2000}
+	l := &log{size: blockSize + 300}
 	x := opened(t, dsn)
 	synced(t, x, l, l.size)
 	// A copy of the tables, so that what is altered can be put back.

@@ -12,7 +12,7 @@ import (
 
 // Link is one entry that stands behind a decision.
 type Link struct {
-	What  string    `json:"what"` // "login", "token", "group", "access"
+	What  string    `json:"what"` // "login", "authentication" (a step of the login), "token", "group", "access"
 	Index uint64    `json:"index"`
 	ID    string    `json:"id"`
 	Time  time.Time `json:"time"` // when it happened, as the source says
@@ -62,7 +62,7 @@ func Trace(ctx context.Context, x *index.Index, row index.Row) (Chain, error) {
 	if ok {
 		session = grant.session
 	}
-	login, found, err := loginOf(ctx, x, e, session)
+	login, err := loginOf(ctx, x, e, session)
 	if err != nil {
 		return c, err
 	}
@@ -75,9 +75,7 @@ func Trace(ctx context.Context, x *index.Index, row index.Row) (Chain, error) {
 		return c, err
 	}
 	c.Links = append(c.Links, groups...)
-	if found {
-		c.Links = append(c.Links, login)
-	}
+	c.Links = append(c.Links, login...)
 	if ok {
 		c.Links = append(c.Links, grant.Link)
 	}
@@ -122,40 +120,62 @@ func tokenGrant(ctx context.Context, x *index.Index, e *audit.Entry) (grantLink,
 }
 
 // loginOf finds the login by the token's session, else by the time at which the token says that it was.
-func loginOf(ctx context.Context, x *index.Index, e *audit.Entry, session string) (Link, bool, error) {
+// The steps of it that are known follow it.
+func loginOf(ctx context.Context, x *index.Index, e *audit.Entry, session string) ([]Link, error) {
 	if !strings.HasPrefix(e.Actor.Principal, "user:") {
-		return Link{}, false, nil
+		return nil, nil
 	}
 	at := e.Actor.AuthTime
 	f := index.Filter{Originator: []string{e.Actor.Principal}, Kind: []audit.Kind{audit.KindDirectory}, From: e.Time.Add(-loginLasts), To: e.Time.Add(time.Hour), Limit: lookedAt}
 	rows, _, err := x.Query(ctx, f) // the newest first
 	if err != nil {
-		return Link{}, false, err
+		return nil, err
 	}
-	var fits, last *index.Row
+	var inSession, fits, last *index.Row
+	// A login stands in Okta's log as the session's start and as steps of it: the start is the login, wherever it is found.
+	better := func(have *index.Row, r *index.Row) *index.Row {
+		if have == nil || have.Entry.Detail[detailEvent] == EventAuthenticated && r.Entry.Detail[detailEvent] == EventLogin {
+			return r
+		}
+		return have
+	}
 	for i := range rows {
 		r := &rows[i]
 		t := happened(&r.Entry)
-		if r.Entry.Detail[detailEvent] != EventLogin || t.After(e.Time.Add(loginSlack)) {
+		if event := r.Entry.Detail[detailEvent]; event != EventLogin && event != EventAuthenticated || t.After(e.Time.Add(loginSlack)) {
 			continue
 		}
-		if session != "" && r.Entry.Detail["session"] == session && r.Entry.Detail["type"] != "user.authentication.sso" {
-			return link("login", *r, "session", true, "logged in, session "+session), true, nil
+		if session != "" && stepOf(r, session) {
+			inSession = better(inSession, r)
 		}
-		if !at.IsZero() && fits == nil && t.Sub(at).Abs() <= loginSlack {
-			fits = r
+		if !at.IsZero() && t.Sub(at).Abs() <= loginSlack {
+			fits = better(fits, r)
 		}
-		if last == nil {
-			last = r
-		}
+		last = better(last, r)
 	}
 	switch {
+	case inSession != nil:
+		links := []Link{link("login", *inSession, "session", true, "logged in, session "+session)}
+		for _, r := range rows {
+			if len(links) <= maxSteps && r.Index != inSession.Index && r.Entry.Detail[detailEvent] == EventAuthenticated && stepOf(&r, session) && !happened(&r.Entry).After(e.Time.Add(loginSlack)) {
+				links = append(links, link("authentication", r, "session", true, strings.TrimPrefix(r.Entry.Detail["type"], "user.authentication.")))
+			}
+		}
+		return links, nil
 	case fits != nil:
-		return link("login", *fits, "login time", false, "logged in at the time that the token states"), true, nil
+		return []Link{link("login", *fits, "login time", false, "logged in at the time that the token states")}, nil
 	case last != nil && at.IsZero():
-		return link("login", *last, "time", false, "the last login before it"), true, nil
+		return []Link{link("login", *last, "time", false, "the last login before it")}, nil
 	}
-	return Link{}, false, nil
+	return nil, nil
+}
+
+// maxSteps is how many steps of a login are told.
+const maxSteps = 5
+
+// stepOf reports whether an event is of how the session began. Ways from it into applications are not.
+func stepOf(r *index.Row, session string) bool {
+	return r.Entry.Detail["session"] == session && r.Entry.Detail["type"] != "user.authentication.sso"
 }
 
 // groupsOf finds how the person came into the groups of the call's namespace.

@@ -171,9 +171,11 @@ func (p *Poller) Take(ctx context.Context) (fresh int, err error) {
 
 // Names of what an entry of kind directory says in detail "event".
 const (
-	EventLogin  = "login"
-	EventGrant  = "token_granted"
-	detailEvent = "event"
+	EventLogin = "login" // a session began
+	// EventAuthenticated is one step of a login, such as a factor, or the way into one application: several belong to one login, and are not logins.
+	EventAuthenticated = "authenticated"
+	EventGrant         = "token_granted"
+	detailEvent        = "event"
 )
 
 // lifecycles maps the provider's types to ours.
@@ -196,8 +198,11 @@ func (p *Poller) entry(e Event) (audit.Entry, bool) {
 	switch event, lifecycle := lifecycles[e.Type]; {
 	case !e.Success:
 		return out, false
-	case e.Type == "user.session.start" || strings.HasPrefix(e.Type, "user.authentication.") && e.Type != "user.authentication.universal_logout":
+	case e.Type == "user.session.start":
 		out.Detail[detailEvent] = EventLogin
+		return out, isPerson
+	case strings.HasPrefix(e.Type, "user.authentication.") && e.Type != "user.authentication.universal_logout":
+		out.Detail[detailEvent] = EventAuthenticated
 		return out, isPerson
 	case strings.HasPrefix(e.Type, "app.oauth2.as.token.grant") || strings.HasPrefix(e.Type, "app.oauth2.token.grant"):
 		for _, t := range e.Targets {

@@ -193,10 +193,13 @@ func directory(e *audit.Entry, fields object) (int, int, object) {
 		fields["user"] = user
 		fields["group"] = object{"name": firstOf(e.Detail["group"], "unknown")}
 		return classGroupManagement, map[string]int{"group_added": 3, "group_removed": 4}[event], fields
-	case "login":
+	case "login", "authenticated":
 		fields["user"] = user
 		fields["service"] = object{"name": firstOf(e.Gate, "identity provider")}
 		fields.put("session", nonEmpty(object{}, "uid", e.Detail["session"]))
+		if event == "authenticated" { // a step of a login, which is told by itself
+			return classAuthentication, 99, fields
+		}
 		return classAuthentication, 1, fields
 	}
 	fields["user"] = user

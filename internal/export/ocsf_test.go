@@ -171,7 +171,7 @@ func lifecycle() []audit.Entry {
 	add(audit.KindRevocation, strings.Fields("user_deactivated user_suspended group_removed session_revoked credential_changed lifted"),
 		map[string]string{"subject": "user:https://acme.example|00u2", "login": "bob@acme.example", "group": "dev", "source": "event_hook", "bar": "b1", "effect": "all"}, audit.Party{})
 	add(audit.KindRevocation, strings.Fields("user_deactivated group_removed credential_changed"), nil, audit.Party{})
-	add(audit.KindDirectory, strings.Fields("joined left suspended restored group_added group_removed login"),
+	add(audit.KindDirectory, strings.Fields("joined left suspended restored group_added group_removed login authenticated"),
 		map[string]string{"subject": "user:https://acme.example|00u2", "login": "bob@acme.example", "group": "dev", "session": "s1"}, audit.Party{})
 	add(audit.KindKey, strings.Fields("created published rotated retired archived aborted"), map[string]string{"use": "attestation", "kid": "k1"}, alice)
 	add(audit.KindReport, []string{"reconciled"}, map[string]string{"bypasses": "0"}, audit.Party{})
