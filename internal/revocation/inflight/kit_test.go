@@ -101,7 +101,11 @@ func (w *world) ListWorkflowExecutions(_ context.Context, r *workflowservice.Lis
 		return nil, serviceerror.NewInvalidArgument("no such search attribute")
 	}
 	var out []*workflowpb.WorkflowExecutionInfo
+	down := false
 	err := w.do("list", func() {
+		if down = w.unreadable[r.Namespace] > 0; down {
+			w.unreadable[r.Namespace]--
+		}
 		for _, x := range w.runs {
 			open := x.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING || x.status == enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED
 			if x.namespace != r.Namespace || !open || strings.Contains(r.Query, fieldOriginator) && !strings.Contains(r.Query, "'"+x.login+"'") {
@@ -116,8 +120,7 @@ func (w *world) ListWorkflowExecutions(_ context.Context, r *workflowservice.Lis
 			out = append(out, info)
 		}
 	})
-	if err == nil && w.unreadable[r.Namespace] > 0 {
-		w.unreadable[r.Namespace]--
+	if err == nil && down {
 		err = serviceerror.NewUnavailable("down on purpose")
 	}
 	return &workflowservice.ListWorkflowExecutionsResponse{Executions: out}, err
@@ -298,12 +301,16 @@ func after(d time.Duration, c change) func(*testsuite.TestWorkflowEnvironment) {
 
 // told counts the records, sorted.
 func (w *world) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	out := slices.Clone(w.order)
 	slices.Sort(out)
 	return out
 }
 
 func (w *world) states() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	var out []string
 	for _, r := range w.runs {
 		out = append(out, fmt.Sprintf("%s:%v", r.id, r.status))
