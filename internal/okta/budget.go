@@ -24,6 +24,8 @@ type window struct {
 	limit     int       // requests in a window; 0 until Okta has said
 	remaining int       // of everybody's
 	reset     time.Time // when the window ends, by our clock
+	epoch     int64     // the same by Okta's clock, in its own words: names the window
+	refilled  bool      // the window that epoch names is over, and no answer has named the one that is counted
 	used      int       // ours in this window
 	sent      int       // ours since the client was made
 	most      int       // of ours in one window
@@ -81,7 +83,7 @@ func (b *budget) wait(name string, share float64) time.Duration {
 	}
 	now := b.clock()
 	if w.limit > 0 && !now.Before(w.reset) {
-		w.remaining, w.reset, w.used = w.limit, now.Add(time.Minute), 0 // refilled; the next answer says it exactly
+		w.remaining, w.reset, w.used, w.refilled = w.limit, now.Add(time.Minute), 0, true // refilled; the next answer says it exactly
 	}
 	if w.limit > 0 && (w.used >= max(1, int(float64(w.limit)*share)) || w.remaining <= w.limit/spare) {
 		return w.reset.Sub(now)
@@ -103,8 +105,9 @@ func (b *budget) heard(name string, h http.Header) {
 	if err != nil {
 		return
 	}
+	epoch, err := strconv.ParseInt(h.Get("X-Rate-Limit-Reset"), 10, 64)
 	reset, ok := resetAt(h, b.clock())
-	if !ok {
+	if !ok || err != nil {
 		return
 	}
 	b.mu.Lock()
@@ -114,16 +117,17 @@ func (b *budget) heard(name string, h http.Header) {
 		w = &window{}
 		b.families[name] = w
 	}
-	if reset.After(w.reset.Add(5 * time.Second)) { // another window: what we used belongs to the last one
-		w.used = min(w.used, 1)
-		w.remaining = remaining
-	} else {
+	switch {
+	case epoch < w.epoch || epoch == w.epoch && w.refilled:
+		return // an answer that comes late, of a window that is over
+	case epoch == w.epoch:
 		w.remaining = min(w.remaining, remaining) // answers may arrive out of order
+	case w.refilled: // this names the window that was counted since
+		w.remaining = min(w.remaining, remaining)
+	default: // another window: of ours in it are at most as many as were used by everybody
+		w.remaining, w.used = remaining, min(w.used, max(limit-remaining, 0))
 	}
-	if w.limit == 0 {
-		w.remaining = remaining
-	}
-	w.limit, w.reset = limit, reset
+	w.limit, w.reset, w.epoch, w.refilled = limit, reset, epoch, false
 }
 
 // resetAt is when the window ends, by our clock: X-Rate-Limit-Reset minus Date, plus the second that both are rounded by. Where a proxy says
