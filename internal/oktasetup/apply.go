@@ -96,7 +96,7 @@ func (p *Plan) create(ctx context.Context, org *okta.Client, item *Item, o Optio
 	}
 	id := made.Text("id")
 	if id == "" {
-		return fmt.Errorf("Okta's answer has no id; run it again, to see what is there")
+		return fmt.Errorf("the answer has no id; run it again, to see what is there")
 	}
 	item.ID, p.known[r.key], item.now = id, id, made
 	if secret := made.Text("credentials.oauthClient.client_secret"); secret != "" && o.Keep != nil {

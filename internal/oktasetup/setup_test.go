@@ -31,6 +31,9 @@ type bench struct {
 	kept   map[string]string
 }
 
+// oneKey serves all apps of all tests: making one takes a good part of a second.
+var oneKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, keys: map[string]map[string]string{}, kept: map[string]string{}}
@@ -68,7 +71,7 @@ func (b *bench) options() oktasetup.Options {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.keys[name] == nil && create {
-				key, err := rsa.GenerateKey(rand.Reader, 2048)
+				key, err := oneKey()
 				if err != nil {
 					return nil, false, err
 				}
