@@ -120,6 +120,10 @@ func (l *lookups) ask(principal string, before *facts) <-chan struct{} {
 		return done
 	}
 	done := make(chan struct{})
+	if now, _ := l.known.GetIfPresent(principal); now != nil && now != before { // answered since before was read
+		close(done)
+		return done
+	}
 	l.under[principal] = done
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*l.cfg.Wait)
