@@ -50,3 +50,47 @@ func TestChannels(t *testing.T) {
 		}
 	}
 }
+
+// TestDisabledAndLeft: Shared Signals call somebody who left "disabled", as they do who is suspended. Whichever of the two comes first, and whether the
+// directory answers or not, the record says once that they left, and which event said so.
+func TestDisabledAndLeft(t *testing.T) {
+	at := time.Now().UTC().Add(-time.Second)
+	hook := happening("user.lifecycle.deactivate", "00ualice", "", at)
+	left := hook.Signals(SourceHook, time.Now())[0]
+	disabled := Signal{ID: "set/3", Kind: Suspended, At: at, UID: "00ualice", Source: SourceSSF}
+	for _, down := range []bool{false, true} {
+		for _, order := range [][]Signal{{left, disabled}, {disabled, left}} {
+			w := newWorld()
+			w.down, w.people["00ualice"] = down, Person{Login: "alice@acme.example", Status: "DEPROVISIONED"}
+			r := open(t, w.config(t))
+			for i, s := range order {
+				if err := r.Accept(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "what follows to be on record", func() bool {
+					st, err := r.Status(t.Context())
+					return err == nil && st.Queue == 0 && (!down && st.Open == 0 || down && st.Open == i+1) && len(w.told(audit.KindRevocation)) > 0
+				})
+			}
+			said := func() (n int) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, e := range w.entries {
+					if e.Detail["event"] == "user_deactivated" && e.Detail["source_event"] != "" {
+						n++
+					}
+				}
+				return n
+			}
+			eventually(t, "the record to say that she left", func() bool { return said() > 0 })
+			w.set(func() { w.down = false })
+			idle(t, r)
+			if n := said(); n != 1 {
+				t.Errorf("directory down: %v, %s first: on record %d times: %v", down, order[0].Source, n, w.told(audit.KindRevocation))
+			}
+			if got := w.barred(token("00ualice", time.Now())); got != "user_deactivated" {
+				t.Errorf("directory down: %v, %s first: barred as %q", down, order[0].Source, got)
+			}
+		}
+	}
+}

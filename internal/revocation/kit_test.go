@@ -28,6 +28,7 @@ type world struct {
 	people  map[string]Person
 	down    bool          // the directory
 	slow    time.Duration // likewise
+	held    chan struct{} // until it is closed, the directory does not answer; nil: it does
 	log     []Happening
 	logErr  error
 	feedErr error
@@ -58,9 +59,16 @@ func (w *world) set(f func()) {
 func (w *world) Find(ctx context.Context, uid string) (Person, bool, error) {
 	w.mu.Lock()
 	p, found := w.people[uid]
-	down, slow := w.down, w.slow
+	down, slow, held := w.down, w.slow, w.held
 	w.asked++
 	w.mu.Unlock()
+	if held != nil {
+		select {
+		case <-ctx.Done():
+			return Person{}, false, ctx.Err()
+		case <-held:
+		}
+	}
 	if slow > 0 {
 		select {
 		case <-ctx.Done():
@@ -172,7 +180,7 @@ func idle(t *testing.T, r *Revoker) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}

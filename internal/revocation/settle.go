@@ -256,15 +256,17 @@ func (d *derivation) person(open []arrival) {
 	reason, cause := "", unheard
 	switch {
 	case d.now == nil: // what signals say
-		cause = newest(open, Signal{}, Left, Suspended)
+		cause = newest(open, newest(open, Signal{}, Suspended), Left)
 		if cause.ID == "" {
 			return
 		}
-		reason = reasonOf(cause.Kind)
+		if reason = reasonOf(cause.Kind); d.k.Barred == "user_deactivated" {
+			reason = d.k.Barred // Shared Signals call either "disabled": that somebody left, once heard, stands until the directory says otherwise
+		}
 	case !d.now.Active && d.now.Status == "SUSPENDED":
-		reason, cause = "user_suspended", newest(open, unheard, Suspended)
+		reason, cause = "user_suspended", newest(open, newest(open, unheard, Left), Suspended)
 	case !d.now.Active:
-		reason, cause = "user_deactivated", newest(open, unheard, Left)
+		reason, cause = "user_deactivated", newest(open, newest(open, unheard, Suspended), Left)
 	}
 	switch {
 	case reason != "" && d.k.Barred == reason:

@@ -79,7 +79,7 @@ func New(cfg Config) (*Service, error) {
 // Connect gives the service its client of Temporal, in the namespace of Bailiwick's own workflows, with rights to act in the others.
 func (s *Service) Connect(c client.Client) { s.client.Store(&c) }
 
-var errNotConnected = errors.New("Temporal is not connected yet")
+var errNotConnected = errors.New("the client of Temporal is not connected yet")
 
 func (s *Service) temporal() (client.Client, error) {
 	if c := s.client.Load(); c != nil {
