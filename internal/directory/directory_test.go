@@ -109,11 +109,11 @@ func (w *world) groups(d *directory.Directory, id string) map[string]bool {
 
 // The copy holds everybody and their groups, keeps within the share of the limit, and then follows the log.
 func TestSync(t *testing.T) {
-	w := newWorld(t, map[string]int{"groups": 100, "users": 100, "logs": 100}, devorg.Crowd{People: 450, Groups: 60, Each: 3})
+	w := newWorld(t, map[string]int{"groups": 100, "users": 100, "logs": 100}, devorg.Crowd{People: 250, Groups: 60, Each: 3})
 	d := w.open(orgsource.Source{Client: w.client.Within(0.3)})
 	s := w.sync(d)
 	acme := int64(len(devorg.Acme().People))
-	if s.Users != 450+acme || s.Groups < 61 || s.Memberships < 4*450 || s.Active >= s.Users || s.Phase != "" || s.AsOf.IsZero() {
+	if s.Users != 250+acme || s.Groups < 61 || s.Memberships < 4*250 || s.Active >= s.Users || s.Phase != "" || s.AsOf.IsZero() {
 		t.Fatalf("after a full sync: %+v", s)
 	}
 	for _, u := range w.client.Usage() {
@@ -204,7 +204,7 @@ func (c *cut) Members(ctx context.Context, group, cursor string) ([]string, stri
 
 // However often it is killed, a full sync goes on with the page after the last one that it kept, and ends in the same copy.
 func TestKilled(t *testing.T) {
-	w := newWorld(t, nil, devorg.Crowd{People: 450, Groups: 20, Each: 2})
+	w := newWorld(t, nil, devorg.Crowd{People: 210, Groups: 20, Each: 2})
 	source := orgsource.Source{Client: w.client}
 	whole := w.open(source)
 	want := w.sync(whole)
