@@ -107,6 +107,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if err := d.serveRetention(ctx, c, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), log.Close())
 	}
+	c.serveEvidence(logger)
 	if c.receiver, err = serveLog(c.plane, d.state, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}

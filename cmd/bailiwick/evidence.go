@@ -25,6 +25,7 @@ type evidenceFlags struct {
 	out, key, rules, texts string
 	pdf                    string
 	pseudonyms             bool
+	record                 bool
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
@@ -65,6 +66,7 @@ an erasure afterwards does not reach it. --pseudonyms leaves them out.`,
 	c.Flags().StringVar(&f.texts, "policy-texts", "", "directory of policy texts by digest (default: beside the journal)")
 	c.Flags().StringVar(&f.pdf, "pdf", "auto", "print the report to report.pdf: auto (where Chromium is installed), always or never")
 	c.Flags().BoolVar(&f.pseudonyms, "pseudonyms", false, "leave personal data that the log holds encrypted as it is: the pack then tells people apart and names none")
+	c.Flags().BoolVar(&f.record, "record", false, "put the digest of the pack's manifest on record, so that this pack can be proven to be the one that was issued (needs a login and Audit.Read)")
 	must(c.RegisterFlagCompletionFunc("framework", cobra.FixedCompletions([]string{"soc2"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("pdf", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)))
 	c.AddCommand(a.evidenceVerifyCommand(), a.evidenceProveCommand(), a.evidenceRulesCommand())
@@ -145,13 +147,20 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 			note = err.Error()
 		}
 	}
+	recorded := ""
+	if f.record {
+		if recorded, err = a.recordEvidence(c.Context(), f.out, f.Settings, sum); err != nil {
+			return &coded{Code: "evidence_not_recorded", Text: fmt.Sprintf("the pack in %s is made, but not on record: %v", safe(f.out), err), Fix: "log in as who may read the audit log (Audit.Read), remove the folder and make it again: it will be the same"}
+		}
+	}
 	if a.asJSON {
 		return a.out.json(struct {
 			evidence.Summary
+			Entry   string  `json:"entry,omitempty"` // by which it is on record
 			Dir     string  `json:"dir"`
 			PDF     string  `json:"pdf,omitempty"`
 			Seconds float64 `json:"seconds"`
-		}{sum, f.out, pdf, time.Since(began).Seconds()})
+		}{sum, recorded, f.out, pdf, time.Since(began).Seconds()})
 	}
 	w := a.out
 	fmt.Fprintf(w, "%s in %s\n", w.green(w.bold("Evidence pack written")), safe(filepath.Join(f.out, "index.html")))
@@ -163,6 +172,9 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 	}
 	field(w, "exceptions", exceptions)
 	field(w, "size", fmt.Sprintf("%d files, %.1f MB, in %s", sum.Files, float64(sum.Bytes)/1e6, time.Since(began).Round(10*time.Millisecond)))
+	if recorded != "" {
+		field(w, "on record", safe(recorded))
+	}
 	if pdf != "" {
 		field(w, "pdf", safe(filepath.Join(f.out, pdf)))
 	} else if note != "" {
