@@ -163,10 +163,10 @@ func lines[T any](t testing.TB, u *user, args ...string) []T {
 var verification = regexp.MustCompile(`https?://\S+user_code=[A-Za-z0-9%-]+`)
 
 // signIn runs `bailiwick login` and approves its code as the person would, by the org's pages.
-func (u *user) signIn() error {
+func (u *user) signIn(flags ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := u.command(ctx, "login")
+	cmd := u.command(ctx, append([]string{"login"}, flags...)...)
 	var out watched
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
