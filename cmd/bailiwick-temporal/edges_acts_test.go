@@ -223,14 +223,12 @@ func (e *edges) testVisible(t *testing.T) {
 		`BailiwickActor = "sid@acme.example" AND StartTime > "2026-01-01T00:00:00Z"`: 1,
 		`BailiwickReason = "test" AND WorkflowType = "Family"`:                       2,
 	} {
-		n := 0
-		e.eventually(t, fmt.Sprintf("%s (%d so far)", query, n), func() bool {
+		e.eventually(t, fmt.Sprintf("%d runs of %s", want, query), func() bool {
 			resp, err := alice.ListWorkflow(e.ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: "payments", Query: query})
 			if err != nil {
 				t.Fatalf("%s: %v", query, err)
 			}
-			n = len(resp.GetExecutions())
-			return n >= want
+			return len(resp.GetExecutions()) >= want
 		})
 	}
 }
