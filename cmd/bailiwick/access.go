@@ -196,7 +196,7 @@ func (a *app) awaitState(ctx context.Context, client *access.Client, r *access.R
 		*r = now
 		if !a.asJSON && now.State != last {
 			last = now.State
-			fmt.Fprintf(a.errs, "%s %s%s\n", a.errs.dim(time.Now().Local().Format("15:04:05")), a.stateWord(now), a.waitingFor(now))
+			fmt.Fprintf(a.errs, "%s %s%s\n", a.errs.dim(time.Now().Local().Format("15:04:05")), stateWord(a.errs, now), a.waitingFor(now))
 		}
 		if now.State == access.Active || now.State.Ended() {
 			return access.ErrStop

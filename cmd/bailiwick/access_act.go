@@ -25,7 +25,7 @@ func (a *app) actOn(c *cobra.Command, id, verb, done string, body access.ActBody
 	if a.asJSON {
 		return a.out.json(r)
 	}
-	fmt.Fprintf(a.out, "%s %s: %s%s%s\n", a.out.green(done), r.Asked.ID, a.stateWord(r), a.inForce(r), a.waitingFor(r))
+	fmt.Fprintf(a.out, "%s %s: %s%s%s\n", a.out.green(done), r.Asked.ID, stateWord(a.out, r), a.inForce(r), a.waitingFor(r))
 	return nil
 }
 
@@ -103,7 +103,7 @@ Approving may need a fresh or strong sign-in, as policy says. Nobody approves th
 				if r.Extension != nil {
 					kind = "asks for more of"
 				}
-				fmt.Fprintf(a.errs, "%s %s %s, %s: “%s”\n", a.errs.bold(safe(or(asked.Login, asked.Principal))), kind, safe(asked.What()), asked.Duration(), safe(asked.Reason))
+				fmt.Fprintf(a.errs, "%s %s %s, %s: “%s”\n", a.errs.bold(safe(or(asked.Login, asked.Principal))), kind, safe(asked.What()), asked.For(), safe(asked.Reason))
 			}
 			return a.actOn(c, args[0], verb, done, access.ActBody{Digest: seen, Comment: comment})
 		},

@@ -50,7 +50,7 @@ func (a *app) accessListCommand() *cobra.Command {
 			}
 			var rows [][]string
 			for _, r := range found {
-				rows = append(rows, []string{r.Asked.ID, a.stateWord(r), clip(safe(or(r.Asked.Login, r.Asked.Principal)), 30), clip(safe(r.Asked.What()), 60), r.Asked.Duration().String(), a.when(r), clip(safe(r.Asked.Reason), 50)})
+				rows = append(rows, []string{r.Asked.ID, stateWord(a.out, r), clip(safe(or(r.Asked.Login, r.Asked.Principal)), 30), clip(safe(r.Asked.What()), 60), r.Asked.For(), a.when(r), clip(safe(r.Asked.Reason), 50)})
 			}
 			a.out.rows([]string{"REQUEST", "STATE", "WHO", "WHAT", "FOR", "WHEN", "REASON"}, rows)
 			return nil
@@ -85,24 +85,25 @@ func (a *app) when(r access.Request) string {
 	return span(time.Now(), r.Created)
 }
 
-func (a *app) stateWord(r access.Request) string {
+// stateWord is the state in the colours of where it is written.
+func stateWord(out *terminal, r access.Request) string {
 	w := string(r.State)
 	switch r.State {
 	case access.Active:
-		w = a.out.green(w)
+		w = out.green(w)
 	case access.Pending, access.Approved:
-		w = a.out.yellow(w)
+		w = out.yellow(w)
 	case access.Denied, access.Revoked:
-		w = a.out.red(w)
+		w = out.red(w)
 	}
 	if r.Asked.BreakGlass {
-		w += a.out.red(" break-glass")
+		w += out.red(" break-glass")
 		if r.Review != nil && r.Review.By == nil {
-			w += a.out.yellow(", review due")
+			w += out.yellow(", review due")
 		}
 	}
 	if r.Extension != nil {
-		w += a.out.yellow(", extension pending")
+		w += out.yellow(", extension pending")
 	}
 	return w
 }
@@ -123,7 +124,7 @@ func (a *app) accessShowCommand() *cobra.Command {
 			if err != nil {
 				return accessFailure(err)
 			}
-			uses, err := client.Uses(c.Context(), args[0])
+			uses, more, err := client.Uses(c.Context(), args[0])
 			if err != nil {
 				return accessFailure(err)
 			}
@@ -131,11 +132,12 @@ func (a *app) accessShowCommand() *cobra.Command {
 			if a.asJSON {
 				return a.out.json(struct {
 					access.Request
-					Uses []access.Use `json:"uses"`
-				}{r, uses})
+					Uses     []access.Use `json:"uses"`
+					MoreUses bool         `json:"more_uses,omitempty"`
+				}{r, uses, more})
 			}
 			a.showRequest(r)
-			a.showUses(r, uses)
+			a.showUses(r, uses, more)
 			return nil
 		},
 	}
@@ -147,7 +149,7 @@ func (a *app) printRequest(r access.Request) error {
 		return a.out.json(r)
 	}
 	w := a.out
-	fmt.Fprintf(w, "%s %s, %s: %s%s%s\n", w.bold(r.Asked.ID), safe(r.Asked.What()), r.Asked.Duration(), a.stateWord(r), a.inForce(r), a.waitingFor(r))
+	fmt.Fprintf(w, "%s %s, %s: %s%s%s\n", w.bold(r.Asked.ID), safe(r.Asked.What()), r.Asked.For(), stateWord(a.out, r), a.inForce(r), a.waitingFor(r))
 	if r.State == access.Active {
 		fmt.Fprintf(w, "  just call as always; done early? bailiwick access return %s\n", r.Asked.ID)
 		if r.Backend == access.Okta {
@@ -168,7 +170,7 @@ func (a *app) showRequest(r access.Request) {
 		return t.Local().Format("2006-01-02 15:04:05") + w.dim(" ("+span(time.Now(), t)+")")
 	}
 	field(w, "request", w.bold(r.Asked.ID))
-	state := a.stateWord(r)
+	state := stateWord(a.out, r)
 	if r.Text != "" {
 		state += ": " + safe(r.Text)
 	}
@@ -180,7 +182,7 @@ func (a *app) showRequest(r access.Request) {
 	}
 	field(w, "state", state)
 	field(w, "asked for", safe(r.Asked.What()))
-	field(w, "for", r.Asked.Duration().String())
+	field(w, "for", r.Asked.For())
 	field(w, "reason", safe(r.Asked.Reason))
 	field(w, "by", a.personText(r.Requester))
 	field(w, "asked", at(r.Created))
@@ -204,7 +206,7 @@ func (a *app) showRequest(r access.Request) {
 	}
 	field(w, "ended", at(r.Ended))
 	if x := r.Extension; x != nil {
-		field(w, "extension", fmt.Sprintf("%s more, “%s”, %d of %d approvals", x.Asked.Duration(), safe(x.Asked.Reason), len(x.Approvals), x.Needed))
+		field(w, "extension", fmt.Sprintf("%s more, “%s”, %d of %d approvals", x.Asked.For(), safe(x.Asked.Reason), len(x.Approvals), x.Needed))
 	}
 	if v := r.Review; v != nil {
 		switch {
@@ -252,7 +254,7 @@ func (a *app) personText(p access.Person) string {
 }
 
 // showUses prints each call that was made under the grant.
-func (a *app) showUses(r access.Request, uses []access.Use) {
+func (a *app) showUses(r access.Request, uses []access.Use, more bool) {
 	w := a.out
 	if r.Grant == "" {
 		return
@@ -271,6 +273,10 @@ func (a *app) showUses(r access.Request, uses []access.Use) {
 		rows = append(rows, []string{u.At.Local().Format("2006-01-02 15:04:05"), safe(u.Action), target(audit.Entry{Resource: u.Resource}), decision, safe(u.Gate), u.Entry})
 	}
 	w.rows([]string{"CALL", "ACTION", "TARGET", "DECISION", "GATE", "ENTRY"}, rows)
+	if more {
+		fmt.Fprintln(w, w.yellow("and more")+": bailiwick audit query --all --grant "+r.Grant)
+	}
+	fmt.Fprintln(w, w.dim("  prove one, or a step above: bailiwick audit prove "+uses[0].Entry))
 }
 
 func (a *app) accessWatchCommand() *cobra.Command {
@@ -290,7 +296,7 @@ func (a *app) accessWatchCommand() *cobra.Command {
 				}
 				w := a.out
 				if steps == 0 {
-					fmt.Fprintf(w, "%s %s for %s, %s: “%s”\n", w.bold(r.Asked.ID), safe(r.Asked.What()), safe(or(r.Asked.Login, r.Asked.Principal)), r.Asked.Duration(), safe(r.Asked.Reason))
+					fmt.Fprintf(w, "%s %s for %s, %s: “%s”\n", w.bold(r.Asked.ID), safe(r.Asked.What()), safe(or(r.Asked.Login, r.Asked.Principal)), r.Asked.For(), safe(r.Asked.Reason))
 				}
 				for ; steps < len(r.Steps); steps++ {
 					s := r.Steps[steps]
@@ -300,7 +306,7 @@ func (a *app) accessWatchCommand() *cobra.Command {
 					}
 					fmt.Fprintf(w, "%s %-10s %s%s\n", w.dim(s.At.Local().Format("15:04:05")), s.Event, safe(or(s.By, "bailiwick")), text)
 				}
-				fmt.Fprintf(w, "%s %s%s%s\n", w.dim("        "), a.stateWord(r), a.waitingFor(r), w.dim("  "+a.when(r)))
+				fmt.Fprintf(w, "%s %s%s%s\n", w.dim("        "), stateWord(a.out, r), a.waitingFor(r), w.dim("  "+a.when(r)))
 				return nil
 			})
 			return accessFailure(err)

@@ -44,7 +44,7 @@ func (a *app) withAccess(c *cobra.Command, span, namespace, id, reason string, s
 		return nil, accessFailure(err)
 	}
 	a.rememberRequests(r)
-	fmt.Fprintf(a.errs, "Refused as things are; asked for %s, %s: %s\n", safe(r.Asked.What()), r.Asked.Duration(), r.Asked.ID)
+	fmt.Fprintf(a.errs, "Refused as things are; asked for %s, %s: %s\n", safe(r.Asked.What()), r.Asked.For(), r.Asked.ID)
 	if err := a.awaitState(ctx, asking, &r); err != nil {
 		return nil, err
 	}

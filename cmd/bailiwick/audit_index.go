@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,11 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 	if err != nil {
 		return nil, err
 	}
+	return openIndexOf(ctx, log, journals, cmp.Or(f.index, os.Getenv("BAILIWICK_INDEX")))
+}
+
+// openIndexOf opens the index of a log. An empty dsn means the file beside it.
+func openIndexOf(ctx context.Context, log string, journals []string, dsn string) (*openedIndex, error) {
 	for _, dir := range append([]string{log}, journals...) {
 		if dir == "" {
 			continue
@@ -50,10 +56,7 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 			return nil, &coded{Code: "no_log", Text: fmt.Sprintf("the log can't be read: %v", err), Fix: "name it with --log DIR, or start the environment that keeps it"}
 		}
 	}
-	x := &openedIndex{log: log, journals: journals, dsn: f.index}
-	if x.dsn == "" {
-		x.dsn = os.Getenv("BAILIWICK_INDEX")
-	}
+	x := &openedIndex{log: log, journals: journals, dsn: dsn}
 	if x.dsn == "" {
 		beside := log
 		if beside == "" {
@@ -61,6 +64,7 @@ func (a *app) openIndex(ctx context.Context, f indexFlags) (*openedIndex, error)
 		}
 		x.dsn = filepath.Clean(beside) + ".index.db"
 	}
+	var err error
 	if x.Index, err = index.Open(ctx, x.dsn); err != nil {
 		switch {
 		case errors.Is(err, index.ErrVersion):

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -13,7 +10,6 @@ import (
 	tlog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 
-	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
@@ -26,10 +22,10 @@ import (
 const janitorEvery = time.Minute
 
 // mountAccess serves access requests, before the plane serves. They are refused as unavailable until accessWorker.run has connected.
-func mountAccess(plane *control.Plane, f *feed.Feed, file string, journals []string, org *oktaDirectory, logger *slog.Logger) (*access.Service, error) {
+func mountAccess(plane *control.Plane, f *feed.Feed, file string, uses access.Uses, org *oktaDirectory, logger *slog.Logger) (*access.Service, error) {
 	cfg := access.Config{
-		Decider: plane, Judge: plane.Policy(), Recorder: plane, Publisher: f, Grants: feedGrants{f}, Standing: f.State(), Uses: journalUses(journals),
-		Directory: org, Groups: org, Logger: logger,
+		Decider: plane, Judge: plane.Policy(), Recorder: plane, Publisher: f, Grants: feedGrants{f}, Standing: f.State(), Uses: uses,
+		Directory: org, Groups: org, Logger: logger, CheckNamespaces: true,
 	}
 	settings, err := access.LoadSettings(file)
 	if err != nil {
@@ -54,47 +50,6 @@ type feedGrants struct{ feed *feed.Feed }
 
 func (g feedGrants) Live(context.Context) ([]*standing.Grant, error) {
 	return g.feed.State().Live(time.Now()), nil
-}
-
-// journalUses finds what was done under a grant by reading the journals of this machine's gates.
-type journalUses []string
-
-// maxUses bounds what a request shows; the search index has the rest.
-const maxUses = 1000
-
-func (j journalUses) Uses(ctx context.Context, grant string) (out []access.Use, err error) {
-	for _, dir := range j {
-		if out, err = usesIn(ctx, dir, grant, out); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func usesIn(ctx context.Context, dir, grant string, out []access.Use) ([]access.Use, error) {
-	r, err := audit.OpenReader(dir, 0)
-	if err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
-	}
-	defer r.Close()
-	for len(out) < maxUses && ctx.Err() == nil {
-		_, raw, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the journal: %w", err)
-		}
-		if !bytes.Contains(raw, []byte(grant)) {
-			continue
-		}
-		e, err := audit.ParseEntry(raw)
-		if err != nil || e.Kind != audit.KindDecision || e.Grant != grant || e.Decision == nil {
-			continue
-		}
-		out = append(out, access.Use{At: e.Time, Entry: e.ID, Gate: e.Gate, Login: e.Actor.Login, Action: e.Action, Resource: e.Resource, Allow: e.Decision.Allow, Code: string(e.Decision.Code), Reason: e.Reason})
-	}
-	return out, ctx.Err()
 }
 
 // accessWorker runs access requests' workflows and makes the daily reconciliation. Its identity may run Bailiwick's own workflows and read histories, and can't call Okta's API.

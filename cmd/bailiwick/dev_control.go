@@ -89,7 +89,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
-	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), c.journals, org, logger); err != nil {
+	if c.access, err = mountAccess(c.plane, c.standing, d.state.path("access.yaml"), d.loggedUses(ctx, logger), org, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
 	if c.revocation, err = d.startRevocation(ctx, c, org, logger); err != nil {

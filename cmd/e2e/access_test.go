@@ -50,6 +50,9 @@ func TestAccess(t *testing.T) {
 	if r := start("access-0"); r.code != 3 || !strings.Contains(r.stderr, "bailiwick access request") {
 		t.Fatalf("before: %v", r)
 	}
+	if r := alice.run(t, "access", "request", "--namespace", "paymnets", "--role", "write", "--for", "30m", "--reason", "INC-77"); r.code != 2 || !strings.Contains(r.stderr, "namespace_unknown") || !strings.Contains(r.stderr, "deploy, payments") {
+		t.Errorf("a namespace that there is none of: %v", r)
+	}
 	var asked access.Request
 	alice.json(t, &asked, "access", "request", "--namespace", "payments", "--role", "write", "--for", "30m", "--reason", "INC-77: stuck refunds")
 	id := asked.Asked.ID
@@ -75,8 +78,14 @@ func TestAccess(t *testing.T) {
 	if s.State != access.Returned || len(s.Approvals) != 1 || s.Approvals[0].By.Login != "carol@acme.example" || len(s.Uses) == 0 || s.Uses[len(s.Uses)-1].Resource.WorkflowID != "access-1" {
 		t.Errorf("shown: %+v", s)
 	}
+	for _, use := range s.Uses {
+		if !use.Sealed {
+			s = until(t, alice, id, "sealed", func(now shown) bool { return len(now.Uses) > 0 && now.Uses[len(now.Uses)-1].Sealed })
+		}
+	}
+	alice.ok(t, "audit", "prove", s.Uses[0].Entry)
 	refusedSoon(t, func() result { return start("access-2-" + time.Now().Format("150405.000")) })
-	if text := alice.ok(t, "access", "show", id); !strings.Contains(text, "carol@acme.example") || !strings.Contains(text, "StartWorkflowExecution") || !strings.Contains(text, "returned") {
+	if text := alice.ok(t, "access", "show", id); !strings.Contains(text, "carol@acme.example") || !strings.Contains(text, "StartWorkflowExecution") || !strings.Contains(text, "returned") || !strings.Contains(text, "audit prove") || strings.Contains(text, "30m0s") {
 		t.Errorf("show prints\n%s", text)
 	}
 	if text := alice.ok(t, "access", "watch", id); !strings.Contains(text, "activated") {

@@ -145,10 +145,14 @@ type Request struct {
 	Waiting    string     `json:"waiting,omitempty"` // what it waits for when something does not answer
 }
 
+// MaxUses is how many calls under a grant a request shows at most; the audit log has all.
+const MaxUses = 10_000
+
 // Use is one call that was made under a grant.
 type Use struct {
 	At       time.Time       `json:"at"`
 	Entry    string          `json:"entry"`
+	Sealed   bool            `json:"sealed"` // under the log's checkpoint: the entry can be proved
 	Gate     string          `json:"gate"`
 	Login    string          `json:"login,omitempty"`
 	Action   string          `json:"action"`

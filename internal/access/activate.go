@@ -20,7 +20,7 @@ func (m *machine) activate(ctx workflow.Context) {
 	m.putInForce(ctx, deadline)
 	m.r.Waiting = ""
 	if m.r.State == Approved {
-		m.finish(ctx, Expired, "expired", "not_activated_in_time", fmt.Sprintf("it could not be put in force within %v", m.c.Rules.ActivateIn), nil)
+		m.finish(ctx, Expired, "expired", "not_activated_in_time", fmt.Sprintf("it could not be put in force within %s", Spell(m.c.Rules.ActivateIn)), nil)
 	}
 }
 

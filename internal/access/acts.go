@@ -210,7 +210,7 @@ func (m *machine) mayExtend(ctx workflow.Context, a *Act) *Refusal {
 	}
 	until := m.r.Expires.Add(time.Duration(a.Seconds) * time.Second)
 	if most := a.Rules.MaxSeconds; most > 0 && until.Sub(workflow.Now(ctx)) > time.Duration(most)*time.Second {
-		return &Refusal{Status: 403, Code: "duration_over_limit", Detail: fmt.Sprintf("policy allows %v from now on at most", time.Duration(most)*time.Second), Next: "ask for less"}
+		return &Refusal{Status: 403, Code: "duration_over_limit", Detail: fmt.Sprintf("policy allows %s from now on at most", Spell(time.Duration(most)*time.Second)), Next: "ask for less"}
 	}
 	return checkReason(a.Comment)
 }
@@ -219,7 +219,7 @@ func (m *machine) doExtend(ctx workflow.Context, a *Act) {
 	asked := m.c.Asked
 	asked.Extension, asked.Seconds, asked.Reason = m.nextExtension(), a.Seconds, a.Comment
 	m.extension = &extension{Extension: Extension{Asked: asked, Digest: asked.Digest(), Needed: a.Rules.Approvals}, rules: a.Rules}
-	m.event(ctx, "requested", &a.By, aside(asked.Duration().String()+" more", a.Comment), map[string]string{"decision": a.Decision})
+	m.event(ctx, "requested", &a.By, aside(asked.For()+" more", a.Comment), map[string]string{"decision": a.Decision})
 }
 
 // nextExtension counts extensions, also those that came to nothing: each has a digest of its own.
@@ -266,7 +266,7 @@ func noticeText(event string, r *Request, by, text string) string {
 	if who == "" {
 		who = r.Asked.Principal
 	}
-	subject := fmt.Sprintf("%s for %s, %v", r.Asked.What(), who, r.Asked.Duration())
+	subject := fmt.Sprintf("%s for %s, %s", r.Asked.What(), who, r.Asked.For())
 	if r.Asked.BreakGlass {
 		subject = "BREAK-GLASS " + subject
 	}

@@ -101,6 +101,9 @@ func (s *Service) apiRequest(r *http.Request, who identity.Identity) (int, any, 
 	if err != nil {
 		return 0, nil, err
 	}
+	if refused := s.exists(r, c, asked.Namespace); refused != nil {
+		return 0, nil, refused
+	}
 	if !asked.BreakGlass { // emergencies are not counted: they are loud by themselves
 		if err := s.room(r.Context(), c.Principal()); err != nil {
 			return 0, nil, err
@@ -182,15 +185,16 @@ func (s *Service) apiUses(r *http.Request, who identity.Identity) (int, any, err
 	if err != nil {
 		return 0, nil, err
 	}
-	uses := []Use{}
+	uses, more := []Use{}, false
 	if s.cfg.Uses != nil && have.Grant != "" {
 		found, err := s.cfg.Uses.Uses(r.Context(), have.Grant)
 		if err != nil {
 			return 0, nil, fmt.Errorf("reading what was done under %s: %w", have.Grant, err)
 		}
-		uses = append(uses, found...)
+		more = len(found) > MaxUses
+		uses = append(uses, found[:min(len(found), MaxUses)]...)
 	}
-	return http.StatusOK, map[string]any{"request": have.Asked.ID, "grant": have.Grant, "uses": uses}, nil
+	return http.StatusOK, map[string]any{"request": have.Asked.ID, "grant": have.Grant, "uses": uses, "more": more}, nil
 }
 
 func (s *Service) apiList(r *http.Request, who identity.Identity) (int, any, error) {

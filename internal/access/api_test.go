@@ -226,7 +226,7 @@ func TestAskApproveShow(t *testing.T) {
 	if act.update != "approve" || act.act.By.Login != "bob@acme.example" || act.act.Digest != r.Digest || act.act.Decision == "" || !strings.Contains(act.key, r.Digest) || act.act.By.AuthTime.IsZero() {
 		t.Errorf("act %+v", act)
 	}
-	if uses, err := alice.Uses(t.Context(), r.Asked.ID); err != nil || len(uses) != 1 || uses[0].Reason != "grant-x" {
+	if uses, more, err := alice.Uses(t.Context(), r.Asked.ID); err != nil || more || len(uses) != 1 || uses[0].Reason != "grant-x" {
 		t.Errorf("uses %v, %v", uses, err)
 	}
 	for name, want := range map[string]int{"alice": 1, "bob": 1, "carol": 1, "dave": 0, "erin": 0} {

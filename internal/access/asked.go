@@ -64,6 +64,24 @@ func (a Asked) Digest() string {
 // Duration is how long, as asked.
 func (a Asked) Duration() time.Duration { return time.Duration(a.Seconds) * time.Second }
 
+// For is how long, as people write it: "30m", "1h30m", "2d".
+func (a Asked) For() string { return Spell(a.Duration()) }
+
+// Spell writes a duration without the zeros that time.Duration prints, and whole days from two on as days.
+func Spell(d time.Duration) string {
+	if days := d / (24 * time.Hour); days > 1 && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%dd", days)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // What says in a few words what is asked for, such as "write in payments".
 func (a Asked) What() string {
 	what := a.Role
@@ -136,7 +154,7 @@ func (a *Asked) check(knownAction func(string) bool) *Refusal {
 		return bad("duration_too_short", "%d s is too short: a minute is the least", a.Seconds)
 	}
 	if a.Seconds > maxSeconds {
-		return bad("duration_over_limit", "%v is too long: 30 days is the most that anybody can ask for", a.Duration())
+		return bad("duration_over_limit", "%s is too long: 30 days is the most that anybody can ask for", a.For())
 	}
 	return nil
 }

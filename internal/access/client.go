@@ -57,11 +57,14 @@ func (c *Client) Get(ctx context.Context, id string) (r Request, err error) {
 	return r, c.call(ctx, http.MethodGet, "/"+url.PathEscape(id), nil, nil, &r)
 }
 
-// Uses reads what was done under a request's grant, oldest first.
-func (c *Client) Uses(ctx context.Context, id string) ([]Use, error) {
-	var out struct{ Uses []Use }
-	err := c.call(ctx, http.MethodGet, "/"+url.PathEscape(id)+"/uses", nil, nil, &out)
-	return out.Uses, err
+// Uses reads what was done under a request's grant, oldest first. more says that there is more than MaxUses: the rest is in the audit log.
+func (c *Client) Uses(ctx context.Context, id string) (uses []Use, more bool, err error) {
+	var out struct {
+		Uses []Use
+		More bool
+	}
+	err = c.call(ctx, http.MethodGet, "/"+url.PathEscape(id)+"/uses", nil, nil, &out)
+	return out.Uses, out.More, err
 }
 
 // Do acts on a request: approve, deny, withdraw, return, extend, revoke or review.

@@ -149,7 +149,7 @@ func (e *Email) message(n *Notice, link string) []byte {
 	for _, a := range e.to {
 		to = append(to, a.String())
 	}
-	body := n.Text + "\n\nRequest:  " + r.Asked.ID + "\nWho:      " + r.Asked.Login + " (" + r.Asked.Principal + ")\nWhat:     " + r.Asked.What() + "\nFor:      " + r.Asked.Duration().String() +
+	body := n.Text + "\n\nRequest:  " + r.Asked.ID + "\nWho:      " + r.Asked.Login + " (" + r.Asked.Principal + ")\nWhat:     " + r.Asked.What() + "\nFor:      " + r.Asked.For() +
 		"\nReason:   " + r.Asked.Reason + "\nState:    " + string(r.State) + "\nDigest:   " + r.Digest + "\n\n"
 	if link != "" {
 		body += "Open it: " + link + "\n"

@@ -115,7 +115,7 @@ func (m *machine) pend(ctx workflow.Context) {
 	case rules.Escalate > 0 && !now.Before(escalate):
 		m.escalated++
 		m.reminded = true
-		m.event(ctx, "escalated", nil, "it waits for approval since "+now.Sub(m.r.Created).Round(time.Second).String(), nil)
+		m.event(ctx, "escalated", nil, "it waits for approval since "+Spell(now.Sub(m.r.Created).Round(time.Second)), nil)
 	case !m.reminded:
 		m.reminded = true
 		m.event(ctx, "reminded", nil, "it waits for approval", nil)

@@ -87,10 +87,10 @@ func (r Rules) stepUp(c *identity.Claims, now time.Time) *Refusal {
 		return nil
 	}
 	if c.AuthTime.IsZero() {
-		return refuse("an approver must have signed in within the last %v; your token does not tell when you did", r.MaxAuthAge)
+		return refuse("an approver must have signed in within the last %s; your token does not tell when you did", Spell(r.MaxAuthAge))
 	}
 	if age := now.Sub(c.AuthTime); age > r.MaxAuthAge || age < -authSkew {
-		return refuse("an approver must have signed in within the last %v; you did %v ago", r.MaxAuthAge, age.Round(time.Second))
+		return refuse("an approver must have signed in within the last %s; you did %s ago", Spell(r.MaxAuthAge), Spell(age.Round(time.Second)))
 	}
 	return nil
 }

@@ -29,27 +29,28 @@ type Decider interface {
 	Decide(ctx context.Context, who identity.Identity, r policy.Request) (d policy.Decision, id string)
 }
 
-// Uses finds the calls that were made under a grant, oldest first, in the record.
+// Uses finds the calls that were made under a grant, oldest first, in the record of every gate: one more than MaxUses is enough.
 type Uses interface {
 	Uses(ctx context.Context, grant string) ([]Use, error)
 }
 
 // Config says what the service works with. The first four are required.
 type Config struct {
-	Decider   Decider
-	Judge     Judge
-	Recorder  Recorder
-	Publisher Publisher
-	Grants    Grants                   // the live grants of the feed, for the janitor; default none
-	Standing  Standing                 // default none: what people had when they asked and approved counts
-	Directory Directory                // default none, likewise
-	Groups    Groups                   // default none: no Okta back end
-	Notifier  Notifier                 // default none
-	Uses      Uses                     // default none: a request does not show what was done under it
-	Settings  Settings                 // of access.yaml
-	Known     func(action string) bool // whether a Temporal method of that name exists; default policy.LookupAction
-	Clock     func() time.Time         // default time.Now
-	Logger    *slog.Logger             // default discards
+	Decider         Decider
+	Judge           Judge
+	Recorder        Recorder
+	Publisher       Publisher
+	Grants          Grants                   // the live grants of the feed, for the janitor; default none
+	Standing        Standing                 // default none: what people had when they asked and approved counts
+	Directory       Directory                // default none, likewise
+	Groups          Groups                   // default none: no Okta back end
+	Notifier        Notifier                 // default none
+	Uses            Uses                     // default none: a request does not show what was done under it
+	Settings        Settings                 // of access.yaml
+	CheckNamespaces bool                     // refuse requests for namespaces that the server does not have
+	Known           func(action string) bool // whether a Temporal method of that name exists; default policy.LookupAction
+	Clock           func() time.Time         // default time.Now
+	Logger          *slog.Logger             // default discards
 }
 
 // Service is access requests. It serves as soon as Connect was called; until then it says that it can't.

@@ -212,7 +212,7 @@ func slackMessage(n *Notice, link string) map[string]any {
 	blocks := []any{
 		map[string]any{"type": "section", "text": mrkdwn(head)},
 		map[string]any{"type": "section", "fields": []any{
-			mrkdwn("*Who*\n" + slackText(who)), mrkdwn("*What*\n" + slackText(r.Asked.What())), mrkdwn("*For*\n" + r.Asked.Duration().String()), mrkdwn("*State*\n" + string(r.State)),
+			mrkdwn("*Who*\n" + slackText(who)), mrkdwn("*What*\n" + slackText(r.Asked.What())), mrkdwn("*For*\n" + r.Asked.For()), mrkdwn("*State*\n" + string(r.State)),
 		}},
 		map[string]any{"type": "section", "text": mrkdwn("*Reason*\n" + slackText(r.Asked.Reason))},
 	}
