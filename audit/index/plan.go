@@ -399,8 +399,9 @@ func (p *plan) byID(ctx context.Context) ([]Row, string, error) {
 			args = append(args, normal(id))
 		}
 	}
-	rows, err := p.rows(ctx, `SELECT idx, hash, raw FROM entries WHERE idx >= $1 AND idx < $2 AND time >= $3 AND time < $4 AND (`+
-		strings.Join(conditions, " OR ")+`)`+p.order()+` LIMIT `+strconv.Itoa(maxLimit+1), args)
+	// The plus keeps databases from going through the range of indexes, which is the whole log, instead of the ids.
+	rows, err := p.rows(ctx, `SELECT idx, hash, raw FROM entries WHERE +idx >= $1 AND +idx < $2 AND time >= $3 AND time < $4 AND (`+
+		strings.Join(conditions, " OR ")+`)`+strings.Replace(p.order(), "idx", "+idx", 1)+` LIMIT `+strconv.Itoa(maxLimit+1), args)
 	if err != nil {
 		return nil, "", err
 	}
