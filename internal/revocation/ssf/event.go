@@ -29,7 +29,7 @@ var kinds = map[string]revocation.Kind{
 	caep + "session-revoked":                    revocation.Cleared,
 	caep + "credential-change":                  revocation.Credentials,
 	caep + "token-claims-change":                revocation.Changed,
-	risc + "account-disabled":                   revocation.Suspended,
+	risc + "account-disabled":                   revocation.Left, // or suspended: the directory says which
 	risc + "account-purged":                     revocation.Left,
 	risc + "account-enabled":                    revocation.Restored,
 	risc + "account-credential-change-required": revocation.Credentials,

@@ -28,7 +28,7 @@ func TestEvents(t *testing.T) {
 		{caep + "session-revoked", "complex, of a person", object{"subject": object{"user": o.alice(), "tenant": object{"format": "opaque", "id": "acme"}}, "event_timestamp": ms}, revocation.Cleared, ""},
 		{caep + "credential-change", "a password", object{"subject": o.alice(), "event_timestamp": ms, "credential_type": "password", "change_type": "update"}, revocation.Credentials, ""},
 		{caep + "credential-change", "a further factor", object{"subject": o.alice(), "event_timestamp": ms, "credential_type": "fido2-roaming", "change_type": "create"}, "", ""},
-		{risc + "account-disabled", "", object{"subject": o.alice(), "event_timestamp": ms}, revocation.Suspended, ""},
+		{risc + "account-disabled", "", object{"subject": o.alice(), "event_timestamp": ms}, revocation.Left, ""},
 		{risc + "account-purged", "", object{"subject": o.alice(), "event_timestamp": ms}, revocation.Left, ""},
 		{risc + "account-enabled", "", object{"subject": o.alice(), "event_timestamp": ms}, revocation.Restored, ""},
 		{risc + "identifier-changed", "", object{"subject": o.alice(), "event_timestamp": ms}, revocation.Changed, ""},
