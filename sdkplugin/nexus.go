@@ -40,6 +40,9 @@ type nexusInbound struct {
 
 func (n *nexusInbound) StartOperation(ctx context.Context, in interceptor.NexusStartOperationInput) (nexus.HandlerStartOperationResult[any], error) {
 	ctx, err := n.admit(ctx, in.Options.Header, "handling Nexus operation")
+	if err == nil {
+		err = n.enforce(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +106,32 @@ func (n *nexusInbound) admit(ctx context.Context, h nexus.Header, what string) (
 	}
 	log.Log(ctx, level, what, info.fields()...)
 	return context.WithValue(context.WithValue(ctx, pluginKey, p), infoKey, info), nil
+}
+
+// enforce judges an attempt of an operation by the rules, right before its handler runs. What it finds is not remembered.
+func (n *nexusInbound) enforce(ctx context.Context) error {
+	p, about := n.plugin, nexus.ExtractHandlerInfo(ctx)
+	info, _ := FromContext(ctx)
+	v, hold := p.rules.forOperation(about.Service, about.Operation, info, p.now())
+	if v == nil {
+		return nil
+	}
+	describeProblem(ctx, string(v.Code))
+	log := p.log.With("service", about.Service, "operation", about.Operation)
+	fields := append(info.fields(), "code", string(v.Code), "rule", v.Rule, "detail", v.Detail)
+	switch {
+	case p.opts.Mode == Observe:
+		log.Log(ctx, slog.LevelWarn, "handling Nexus operation that does not meet a rule", fields...)
+		p.metrics.count(ctx, kindNexus, verdictExcused, string(v.Code))
+		return nil
+	case hold != 0:
+		log.Log(ctx, slog.LevelWarn, "holding Nexus operation that does not meet a rule", fields...)
+		p.metrics.count(ctx, kindNexus, verdictHeld, string(v.Code))
+		return nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnavailable, "held by Bailiwick: %s", v)
+	}
+	log.Log(ctx, slog.LevelWarn, "refusing Nexus operation that does not meet a rule", fields...)
+	p.metrics.count(ctx, kindNexus, verdictForbidden, string(v.Code))
+	return nexus.NewHandlerErrorf(nexus.HandlerErrorTypeUnauthorized, "refused by Bailiwick: %s", v)
 }
 
 // judgeNexus verifies the statement in an operation's headers: how the calling run came to be. The error is a *attest.Error always. Which run

@@ -84,6 +84,16 @@ func TestHandlersOfNexusOperationsKnowTheCaller(t *testing.T) {
 			s.Audience = "bailiwick:prod"
 			h[attest.HeaderKey] = attest.ToNexus(sign(t, s))
 		}, want: "attestation_audience", kind: nexus.HandlerErrorTypeUnauthorized},
+		{name: "a rule that is met", options: sdkplugin.Options{Require: []sdkplugin.Rule{{Operation: "people/*", Requirement: sdkplugin.Requirement{Human: true}}}}, want: "alice@acme.example"},
+		{name: "a rule that is not met", options: sdkplugin.Options{Require: []sdkplugin.Rule{{Operation: "people/who", Requirement: sdkplugin.Requirement{Grant: true}}}},
+			want: "forbidden_no_grant", kind: nexus.HandlerErrorTypeUnauthorized},
+		{name: "a rule that holds", options: sdkplugin.Options{Require: []sdkplugin.Rule{{Operation: "*", Requirement: sdkplugin.Requirement{Grant: true}, Hold: time.Minute}}},
+			want: "forbidden_no_grant", kind: nexus.HandlerErrorTypeUnavailable},
+		{name: "a rule that is not met, observed", options: sdkplugin.Options{Mode: sdkplugin.Observe, Require: []sdkplugin.Rule{{Operation: "people/who", Requirement: sdkplugin.Requirement{Grant: true}}}}, want: "alice@acme.example"},
+		{name: "a rule of others", options: sdkplugin.Options{Require: []sdkplugin.Rule{{Operation: "people/whom", Requirement: sdkplugin.Requirement{Grant: true}},
+			{Operation: "person/*", Requirement: sdkplugin.Requirement{Grant: true}}, {Activity: "*", Requirement: sdkplugin.Requirement{Grant: true}}}}, want: "alice@acme.example"},
+		{name: "nobody meets a rule", change: func(h nexus.Header) { delete(h, attest.HeaderKey) }, options: sdkplugin.Options{Unattested: sdkplugin.AllowUnattested(), Require: []sdkplugin.Rule{{Operation: "people/who"}}},
+			want: "forbidden_unattested", kind: nexus.HandlerErrorTypeUnauthorized},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log journal
@@ -124,7 +134,7 @@ func TestHandlersOfNexusOperationsKnowTheCaller(t *testing.T) {
 				}
 				return
 			}
-			if log.line("refusing: handling Nexus operation", c.want) == "" {
+			if log.line("refusing: handling Nexus operation", c.want)+log.line("ing Nexus operation that does not meet a rule", c.want) == "" {
 				t.Errorf("the handler found %q, %v\n%s", got, err, log.String())
 			}
 			var he *nexus.HandlerError

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nexus-rpc/sdk-go/nexus"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -13,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporalnexus"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -41,12 +44,17 @@ func (e *edges) testNexusEdge(t *testing.T) {
 	}
 }
 
+// callGuarded calls an operation whose handler's worker requires a grant, where it has our plugin.
+func callGuarded(ctx workflow.Context, endpoint string) error {
+	return workflow.NewNexusClient(endpoint, "greetings").ExecuteOperation(ctx, "guarded", "", workflow.NexusOperationOptions{ScheduleToCloseTimeout: time.Minute}).Get(ctx, nil)
+}
+
 func (e *edges) nexusEdge(t *testing.T, endpoint string, plugged bool) {
 	const originator, handlerID = "nell@acme.example", "0oaedgehandler000001"
 	label := map[bool]string{false: "", true: ", with plugin"}[plugged]
 	var options worker.Options
 	if plugged {
-		plugin, err := sdkplugin.New(sdkplugin.Options{Keys: e.keys, Audience: testAudience})
+		plugin, err := sdkplugin.New(sdkplugin.Options{Keys: e.keys, Audience: testAudience, Require: []sdkplugin.Rule{{Operation: "greetings/guarded", Requirement: sdkplugin.Requirement{Grant: true}}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +75,8 @@ func (e *edges) nexusEdge(t *testing.T, endpoint string, plugged bool) {
 	later := temporalnexus.NewWorkflowRunOperation("later", helloTo, func(context.Context, string, nexus.StartOperationOptions) (client.StartWorkflowOptions, error) {
 		return client.StartWorkflowOptions{ID: backed}, nil
 	})
-	if err := service.Register(now, later); err != nil {
+	guarded := nexus.NewSyncOperation("guarded", func(context.Context, string, nexus.StartOperationOptions) (string, error) { return "done", nil })
+	if err := service.Register(now, later, guarded); err != nil {
 		t.Fatal(err)
 	}
 	hw := worker.New(e.client(t, e.issuer.Client(handlerID, "temporal:payments:worker", "temporal:payments:write"), "payments"), endpoint, options)
@@ -75,6 +84,7 @@ func (e *edges) nexusEdge(t *testing.T, endpoint string, plugged bool) {
 	hw.RegisterWorkflow(helloTo)
 	cw := worker.New(e.client(t, e.issuer.Client("0oaedgecaller0000001", "temporal:deploy:worker"), "deploy"), endpoint, options)
 	cw.RegisterWorkflow(callNexus)
+	cw.RegisterWorkflow(callGuarded)
 	for _, w := range []worker.Worker{hw, cw} {
 		if err := w.Start(); err != nil {
 			t.Fatal(err)
@@ -156,5 +166,15 @@ func (e *edges) nexusEdge(t *testing.T, endpoint string, plugged bool) {
 	}
 	if calls != 2 || !timeline.OK() {
 		t.Errorf("the caller's timeline has %d calls", calls)
+	}
+
+	// What the handler's worker requires is asked right before the handler: nell has no grant.
+	refused, err := nell.ExecuteWorkflow(e.ctx, client.StartWorkflowOptions{ID: "guarded-" + endpoint, TaskQueue: endpoint}, callGuarded, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = refused.Get(e.ctx, nil)
+	if plugged != (err != nil) || plugged && !strings.Contains(err.Error(), string(sdkplugin.ForbiddenNoGrant)) {
+		t.Errorf("the handler that requires a grant%s: %v\n%s", label, err, e.log.tail())
 	}
 }
