@@ -67,9 +67,9 @@ func (r *registry) expectNone(t testing.TB, where string, data []byte) {
 	}
 }
 
-// mayHold are the only files under the state directory that may hold secrets: the org's own database, and the server's configuration, which
-// hands the UI its client's secret.
-var mayHold = []string{"org/org.db", "org/org.db-wal", "org/org.db-shm", "org/temporal.json"}
+// mayHold are the only files under the state directory that may hold secrets: the org's own database, the server's configuration, which hands
+// the UI its client's secret, and the file from which the release agent takes its own, for rotations to replace.
+var mayHold = []string{"org/org.db", "org/org.db-wal", "org/org.db-shm", "org/temporal.json", "keys/release-agent.secret"}
 
 // sweep looks for every secret in every file that an environment wrote, outputs included. It returns a line for each file that holds one.
 func (r *registry) sweep(s settings) []string {
