@@ -76,10 +76,10 @@ const (
 	CodeForbidden    Code = "forbidden"     // a forbid policy matched
 	CodePolicyError  Code = "policy_error"  // a matching policy could not be evaluated: denied
 	CodeUnknown      Code = "unknown_action"
-	CodeObligation   Code = "obligation_unmet" // a permit matched but asks for something that the call did not bring, such as a reason
-	CodeUnresolved   Code = "unresolved"       // it depends on a workflow's type or attributes, which this call does not tell
+	CodeObligation   Code = "obligation_unmet"  // a permit matched but asks for something that the call did not bring, such as a reason
+	CodeUnresolved   Code = "unresolved"        // it depends on a workflow's type or attributes, which this call does not tell
 	CodeAttribute    Code = "attribute_invalid" // an attribute of the principal is not of the type that roles.yaml declares
-	CodeStale        Code = "policy_stale"     // the policy bundle in force has expired and no newer one came: everything is denied
+	CodeStale        Code = "policy_stale"      // the policy bundle in force has expired and no newer one came: everything is denied
 )
 
 // Decision is a value: a denial is not an error. What its slices hold is shared between decisions and must not be changed.

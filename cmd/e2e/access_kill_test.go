@@ -274,4 +274,3 @@ func (k *accessKit) recordedOnce(t *testing.T, requests int) {
 		}
 	}
 }
-
