@@ -201,7 +201,7 @@ func (a *app) showRequest(r access.Request) {
 	field(w, "grant", r.Grant)
 	field(w, "carried by", carriedBy(r))
 	field(w, "in force", at(r.Activated))
-	if !r.Activated.IsZero() {
+	if !r.Activated.IsZero() && r.Ended.IsZero() {
 		field(w, "until", at(r.Expires))
 	}
 	field(w, "ended", at(r.Ended))
