@@ -29,6 +29,7 @@ type draft struct {
 	actions           []string
 	c                 Case
 	requester         *yaml.Node
+	manager           *yaml.Node
 	authAge           time.Duration
 	hasAge            bool
 	acr               string
@@ -163,13 +164,14 @@ func (r *caseReader) fields(d *draft, n *yaml.Node, what string) {
 			context.Grant = r.text(n, "grant")
 			context.Granted = context.Granted || context.Grant != ""
 		},
-		"granted":     func(n *yaml.Node) { context.Granted = r.boolean(n, "granted") },
-		"break_glass": func(n *yaml.Node) { context.BreakGlass = r.boolean(n, "break_glass") },
-		"amr":         func(n *yaml.Node) { context.AMR = r.texts(n, "amr") },
-		"role":        field(&context.Role, "role"),
-		"wanted":      func(n *yaml.Node) { context.Wanted = r.texts(n, "wanted") },
-		"minutes":     func(n *yaml.Node) { context.Minutes = int(r.duration(n, time.Minute) / time.Minute) },
-		"requester":   func(n *yaml.Node) { d.requester = n },
+		"granted":           func(n *yaml.Node) { context.Granted = r.boolean(n, "granted") },
+		"break_glass":       func(n *yaml.Node) { context.BreakGlass = r.boolean(n, "break_glass") },
+		"amr":               func(n *yaml.Node) { context.AMR = r.texts(n, "amr") },
+		"role":              field(&context.Role, "role"),
+		"wanted":            func(n *yaml.Node) { context.Wanted = r.texts(n, "wanted") },
+		"minutes":           func(n *yaml.Node) { context.Minutes = int(r.duration(n, time.Minute) / time.Minute) },
+		"requester":         func(n *yaml.Node) { d.requester = n },
+		"requester_manager": func(n *yaml.Node) { d.manager = n },
 		"source_ip": func(n *yaml.Node) {
 			addr, err := netip.ParseAddr(n.Value)
 			if err != nil {
@@ -226,18 +228,8 @@ func (r *caseReader) finish(d *draft, n *yaml.Node) {
 	if d.acr != "" {
 		claims.ACR = d.acr
 	}
-	if d.requester != nil { // somebody under people:, or a principal as it is
-		text := r.text(d.requester, "requester")
-		if text == d.who.Value {
-			text = claims.Principal()
-		} else if somebody := r.people[text]; somebody != nil {
-			text = somebody.Principal()
-		}
-		if wrong := invalidRequest(&Context{Requester: text}); wrong != "" {
-			r.report(d.requester.Line, "name somebody under people:, or write user:ISSUER|ID", "%s", wrong)
-		}
-		d.c.Request.Context.Requester = text
-	}
+	d.c.Request.Context.Requester = r.somebody(d.requester, "requester", d.who.Value, &claims)
+	d.c.Request.Context.Manager = r.somebody(d.manager, "requester_manager", d.who.Value, &claims)
 	d.c.Request.Principal, d.c.Expect = &claims, d.expect.Value == "allow"
 	for _, action := range d.actions {
 		c := d.c
@@ -255,6 +247,23 @@ func (r *caseReader) finish(d *draft, n *yaml.Node) {
 }
 
 // texts reads one text or a list of them.
+// somebody reads a person of the case: one under people:, which the case's own may be, or a principal as it is.
+func (r *caseReader) somebody(n *yaml.Node, what, who string, claims *identity.Claims) string {
+	if n == nil {
+		return ""
+	}
+	text := r.text(n, what)
+	if text == who {
+		text = claims.Principal()
+	} else if known := r.people[text]; known != nil {
+		text = known.Principal()
+	}
+	if wrong := invalidRequest(&Context{Requester: text}); wrong != "" {
+		r.report(n.Line, "name somebody under people:, or write user:ISSUER|ID", "%s", wrong)
+	}
+	return text
+}
+
 func (r *yamlReader) texts(n *yaml.Node, what string) []string {
 	if n.Kind == yaml.ScalarNode {
 		return []string{r.text(n, what)}

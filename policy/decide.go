@@ -48,9 +48,11 @@ func (s *Set) decide(req *Request) (d Decision) {
 // invalidRequest says why nothing can be decided about a request for access, or "". Policies compare the requester with principal.name: one
 // written otherwise would equal nobody, and people could approve their own requests.
 func invalidRequest(c *Context) string {
-	kind, rest, _ := strings.Cut(c.Requester, ":")
-	if issuer, id, _ := strings.Cut(rest, "|"); c.Requester != "" && (kind != string(identity.User) && kind != string(identity.Client) || issuer == "" || id == "") {
-		return fmt.Sprintf("the requester %.100q is not a principal such as user:ISSUER|ID", c.Requester)
+	for _, one := range [...]struct{ who, name string }{{"requester", c.Requester}, {"requester's manager", c.Manager}} {
+		kind, rest, _ := strings.Cut(one.name, ":")
+		if issuer, id, _ := strings.Cut(rest, "|"); one.name != "" && (kind != string(identity.User) && kind != string(identity.Client) || issuer == "" || id == "") {
+			return fmt.Sprintf("the %s %.100q is not a principal such as user:ISSUER|ID", one.who, one.name)
+		}
 	}
 	return ""
 }

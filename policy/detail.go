@@ -12,6 +12,7 @@ const (
 	detailActions   = "actions"
 	detailSeconds   = "seconds"
 	detailRequester = "requester"
+	detailManager   = "requester_manager"
 )
 
 // Detail returns, for an audit entry, what the context says of a request for access: nil when it says nothing.
@@ -25,6 +26,7 @@ func (c *Context) Detail() map[string]string {
 	put(detailRole, c.Role)
 	put(detailActions, strings.Join(c.Wanted, ","))
 	put(detailRequester, c.Requester)
+	put(detailManager, c.Manager)
 	if c.Minutes > 0 {
 		d[detailSeconds] = strconv.Itoa(c.Minutes * 60)
 	}
@@ -36,7 +38,7 @@ func (c *Context) Detail() map[string]string {
 
 // FromDetail is the way back: it fills in what an entry's detail says of a request for access. Minutes are rounded up.
 func (c *Context) FromDetail(d map[string]string) {
-	c.Role, c.Requester = d[detailRole], d[detailRequester]
+	c.Role, c.Requester, c.Manager = d[detailRole], d[detailRequester], d[detailManager]
 	if actions := d[detailActions]; actions != "" {
 		c.Wanted = strings.Split(actions, ",")
 	}

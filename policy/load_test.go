@@ -67,7 +67,7 @@ func TestLooksCoverTheSchema(t *testing.T) {
 			}
 		}
 	}
-	if looksAt("namespace") != 0 || len(seen) != 34 {
+	if looksAt("namespace") != 0 || len(seen) != 35 {
 		t.Errorf("%d bits", len(seen))
 	}
 }

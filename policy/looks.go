@@ -33,6 +33,7 @@ const (
 	looksWanted
 	looksMinutes
 	looksRequester
+	looksManager
 	looksDirectoryAge
 	looksID
 	looksRunID
@@ -104,6 +105,8 @@ func looksAt(name types.String) looks {
 		return looksMinutes
 	case "requester":
 		return looksRequester
+	case "requester_manager":
+		return looksManager
 	case "directory_age":
 		return looksDirectoryAge
 	case "id":

@@ -53,6 +53,7 @@ type Context struct {
 	Wanted    []string // names of the actions asked for, such as "TerminateWorkflowExecution"
 	Minutes   int      // how long it is asked for
 	Requester string   // who asks or asked, as identity.Claims.Principal names them: "user:ISSUER|ID"
+	Manager   string   // their manager, named alike, as the directory has it; empty when it is not known
 }
 
 // Request is one question to the engine.

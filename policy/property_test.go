@@ -100,6 +100,7 @@ func (d dice) request() Request {
 	}
 	if d.IntN(2) == 0 {
 		r.Context.Role, r.Context.Minutes, r.Context.Requester = d.of("", "write", "admin"), []int{0, 60, 61, -1}[d.IntN(4)], d.of("", "user:i|u1", "user:i|u2")
+		r.Context.Manager = d.of("", "user:i|u1", "user:i|u2")
 		r.Context.Wanted = [][]string{nil, {"X"}, {"X", "Z"}}[d.IntN(3)]
 	}
 	return r

@@ -48,6 +48,8 @@ func contextText(name types.String) text {
 		return func(q *question) (string, bool) { return some(q.context.Role) }
 	case "requester":
 		return func(q *question) (string, bool) { return some(q.context.Requester) }
+	case "requester_manager":
+		return func(q *question) (string, bool) { return some(q.context.Manager) }
 	case "signal":
 		return func(q *question) (string, bool) { return some(q.resource.Signal) }
 	case "update":

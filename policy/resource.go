@@ -209,6 +209,7 @@ func circumstances(seen looks, p *principal, r *Resource, c *Context) types.Reco
 	text(looksGrant, "grant", c.provenGrant())
 	text(looksRole, "role", c.Role)
 	text(looksRequester, "requester", c.Requester)
+	text(looksManager, "requester_manager", c.Manager)
 	text(looksSignal, "signal", r.Signal)
 	text(looksUpdate, "update", r.Update)
 	text(looksQuery, "query", r.Query)

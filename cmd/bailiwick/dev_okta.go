@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -104,6 +105,37 @@ func (o *oktaDirectory) Person(ctx context.Context, principal string) (standing.
 	p.Login, p.Active = u.Profile.Login, u.Active()
 	p.Groups, err = o.groupsOf(ctx, u.ID)
 	return p, err == nil, err
+}
+
+// Manager names who the org's profile attribute managerId is: by id or by login, whichever the org keeps there.
+func (o *oktaDirectory) Manager(ctx context.Context, principal string) (string, error) {
+	uid, ours := o.uid(principal)
+	if !ours {
+		return "", nil
+	}
+	u, err := o.client.User(ctx, uid)
+	if err != nil {
+		return "", notFoundIsNone(err)
+	}
+	var id string
+	if json.Unmarshal(u.Profile.All["managerId"], &id) != nil || id == "" { // absent, null, or no text
+		return "", nil
+	}
+	m, err := o.client.User(ctx, id)
+	if err != nil {
+		return "", notFoundIsNone(err)
+	}
+	if !m.Active() {
+		return "", nil
+	}
+	return "user:" + o.issuer + "|" + m.ID, nil
+}
+
+func notFoundIsNone(err error) error {
+	if okta.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // groupsOf lists the names of the groups that somebody is in; never nil.

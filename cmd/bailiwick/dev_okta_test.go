@@ -65,6 +65,27 @@ func TestGroupBackendOnTheOrg(t *testing.T) {
 		}
 	}
 
+	// The manager is whom managerId names, by login or id, while they are there.
+	manager := func() string {
+		name, err := o.Manager(t.Context(), "user:"+o.issuer+"|"+bob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for id, want := range map[string]string{"carol@acme.example": "user:" + o.issuer + "|00ucarol000000000001", "00ucarol000000000001": "user:" + o.issuer + "|00ucarol000000000001",
+		"": "", "nobody@acme.example": "", "frank@acme.example": ""} { // frank has left
+		if _, err := admin.CreateDocument(t.Context(), "/api/v1/users/"+bob, okta.Document{"profile": map[string]any{"managerId": id}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := manager(); got != want {
+			t.Errorf("managerId %q is %q, want %q", id, got, want)
+		}
+	}
+	if name, err := o.Manager(t.Context(), "user:https://elsewhere.example|00u1"); name != "" || err != nil {
+		t.Errorf("somebody of another issuer: %q, %v", name, err)
+	}
+
 	// A group that was deleted and made anew has another id.
 	g, err := admin.GroupNamed(t.Context(), group)
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 
 // accessFlags say what a request for access is about: for the actions Access.Request, Access.Approve and their like.
 type accessFlags struct {
-	role, minutes, requester string
-	wanted                   []string
-	breakGlass               bool
+	role, minutes, requester, manager string
+	wanted                            []string
+	breakGlass                        bool
 }
 
 func (f *accessFlags) register(c *cobra.Command) {
@@ -21,6 +21,7 @@ func (f *accessFlags) register(c *cobra.Command) {
 	s.StringArrayVar(&f.wanted, "wanted", nil, "for Access.*: an action that is asked for, instead of a role; may be repeated")
 	s.StringVar(&f.minutes, "for", "", "for Access.*: how long it is asked for, such as 1h")
 	s.StringVar(&f.requester, "requester", "", `for Access.*: who asks, as the log names them: "user:ISSUER|ID"`)
+	s.StringVar(&f.manager, "requester-manager", "", "for Access.*: the manager of who asks, named alike")
 	s.BoolVar(&f.breakGlass, "break-glass", false, "the grant is, or the request asks for, one without waiting for approval")
 	must(c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"read", "write", "worker", "admin"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("wanted", completeActions))
@@ -29,7 +30,7 @@ func (f *accessFlags) register(c *cobra.Command) {
 // fill puts the flags into a context. What is missing of a request that the caller makes themselves is filled in.
 func (f *accessFlags) fill(c *cobra.Command, req *policy.Request, action policy.Action) error {
 	at := &req.Context
-	at.Role, at.Requester, at.BreakGlass = f.role, f.requester, f.breakGlass
+	at.Role, at.Requester, at.Manager, at.BreakGlass = f.role, f.requester, f.manager, f.breakGlass
 	for _, name := range f.wanted {
 		wanted, err := findAction(c, name)
 		if err != nil {

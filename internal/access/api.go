@@ -1,12 +1,14 @@
 package access
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
@@ -146,10 +148,19 @@ func (s *Service) terms(r *http.Request, who identity.Identity, asked Asked) (ru
 	return rules, d, id, nil
 }
 
+// managerWait bounds how long the directory is waited for while somebody waits for an answer.
+const managerWait = 3 * time.Second
+
 // decide asks policy about the caller. A denial is a *Refusal.
 func (s *Service) decide(r *http.Request, who identity.Identity, action string, asked Asked, requester string) (policy.Decision, string, error) {
 	q := question(action, asked, who.Claims(), requester, s.cfg.Clock())
 	q.Context.SourceIP = netaddr.Source(r)
+	bounded, cancel := context.WithTimeout(r.Context(), managerWait)
+	defer cancel()
+	var err error
+	if q.Context.Manager, err = s.manager(bounded, action, requester); err != nil { // then nobody is known to be their manager; others decide as ever
+		s.cfg.Logger.WarnContext(r.Context(), "a request is decided without knowing the requester's manager", "error", err)
+	}
 	d, id := s.cfg.Decider.Decide(r.Context(), who, q)
 	if d.Allow {
 		return d, id, nil

@@ -121,6 +121,20 @@ type noFeed struct{}
 
 func (noFeed) Put(context.Context, standing.Event) (uint64, error) { return 0, errors.New("unused") }
 
+// chief is a directory that knows one manager of everybody.
+type chief struct{ principal string }
+
+func (chief) Person(context.Context, string) (p standing.Person, found bool, err error) {
+	return p, false, nil
+}
+
+func (c *chief) Manager(context.Context, string) (string, error) {
+	if c.principal == "down" {
+		return "", errors.New("the directory is down")
+	}
+	return c.principal, nil
+}
+
 type someUses struct{}
 
 func (someUses) Uses(_ context.Context, grant string) ([]access.Use, error) {
@@ -135,6 +149,7 @@ type api struct {
 	runs   *runs
 	url    string
 	dir    string
+	chief  chief
 }
 
 func newAPI(t *testing.T) *api {
@@ -151,7 +166,7 @@ func newAPI(t *testing.T) *api {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := access.New(access.Config{Decider: a.plane, Judge: a.plane.Policy(), Recorder: a.plane, Publisher: noFeed{}, Uses: someUses{}})
+	s, err := access.New(access.Config{Decider: a.plane, Judge: a.plane.Policy(), Recorder: a.plane, Publisher: noFeed{}, Uses: someUses{}, Directory: &a.chief})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +286,37 @@ func TestWhoMayDoWhat(t *testing.T) {
 	if err == nil {
 		t.Error("a path as an id")
 	}
+}
+
+// By the cookbook's recipe a manager sees and decides what nobody else without a role may know of.
+func TestManagerDecides(t *testing.T) {
+	a := newAPI(t)
+	recipe, err := os.ReadFile("../../policy/cookbook/manager-approves.cedar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(a.dir, "manager.cedar"), recipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.plane.Policy().Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.as("alice").Ask(t.Context(), writeAccess(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, manager := range []string{"", "down", strings.ReplaceAll(r.Asked.Principal, "alice", "bob")} {
+		a.chief.principal = manager
+		_, err := a.as("erin").Do(t.Context(), r.Asked.ID, "approve", access.ActBody{Digest: r.Digest})
+		a.isRefusal(err, "request_unknown")
+	}
+	a.chief.principal = strings.ReplaceAll(r.Asked.Principal, "alice", "erin")
+	if _, err := a.as("erin").Do(t.Context(), r.Asked.ID, "approve", access.ActBody{Digest: r.Digest}); err != nil {
+		t.Error(err)
+	}
+	a.chief.principal = r.Asked.Principal
+	_, err = a.as("alice").Do(t.Context(), r.Asked.ID, "approve", access.ActBody{Digest: r.Digest})
+	a.isRefusal(err, "forbidden")
 }
 
 func TestTermsOfPolicy(t *testing.T) {

@@ -35,6 +35,7 @@ func claims(login string, groups ...string) identity.Claims {
 var (
 	alice = claims("alice@acme.example", "temporal:payments:read")
 	bob   = claims("bob@acme.example", "temporal:payments:approver")
+	frank = claims("frank@acme.example")
 	carol = claims("carol@acme.example", "temporal:payments:admin")
 	dave  = claims("dave@acme.example", "temporal:payments:approver")
 )
@@ -48,6 +49,7 @@ type world struct {
 	members  map[string][]string
 	notices  []Notice
 	people   map[string]standing.Person
+	managers map[string]string // principal → principal
 	unfit    map[string]string // principal and action → why policy does not let them any more
 	journal  error
 	feed     error
@@ -63,7 +65,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{members: map[string][]string{}, people: map[string]standing.Person{}, unfit: map[string]string{}, temporal: &fakeTemporal{}, lost: never, mute: never, now: time.Now}
+	return &world{members: map[string][]string{}, people: map[string]standing.Person{}, unfit: map[string]string{}, managers: map[string]string{}, temporal: &fakeTemporal{}, lost: never, mute: never, now: time.Now}
 }
 
 func never(string) bool { return false }
@@ -114,6 +116,12 @@ func (w *world) Live(context.Context) (out []*standing.Grant, err error) {
 	return w.state.Live(w.now()), nil
 }
 
+func (w *world) Manager(_ context.Context, principal string) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.managers[principal], nil
+}
+
 func (w *world) Person(_ context.Context, principal string) (standing.Person, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,6 +167,9 @@ func (w *world) judge(r policy.Request) policy.Decision {
 	defer w.mu.Unlock()
 	if why := w.unfit[r.Principal.Principal()+" "+r.Action]; why != "" {
 		return policy.Decision{Code: policy.CodeForbidden, Reasons: []string{why}}
+	}
+	if r.Action == ActionApprove && r.Context.Manager != "" && r.Context.Manager == r.Principal.Principal() {
+		return policy.Decision{Allow: true, Code: policy.CodeAllowed}
 	}
 	if r.Action == ActionApprove && !slices.ContainsFunc(r.Principal.Groups, func(g string) bool { return strings.HasSuffix(g, ":approver") || strings.HasSuffix(g, ":admin") }) {
 		return policy.Decision{Code: policy.CodeNoPermission}

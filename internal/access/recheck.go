@@ -15,6 +15,9 @@ import (
 // Directory tells what the identity provider says of somebody now. found is false for whom it does not know.
 type Directory interface {
 	Person(ctx context.Context, principal string) (p standing.Person, found bool, err error)
+
+	// Manager names the principal of somebody's manager, or "" if there is none that it knows.
+	Manager(ctx context.Context, principal string) (string, error)
 }
 
 // Standing is what gates know of people beyond their tokens; standing.State is one.
@@ -64,7 +67,7 @@ func (a *activities) recheck(ctx context.Context, in Recheck) (v Verdict, err er
 }
 
 // entitled returns why somebody may not do what they did any more, or "".
-func (a *activities) entitled(ctx context.Context, action string, asked Asked, who *identity.Claims, requester string, at time.Time) (string, error) {
+func (a *activities) entitled(ctx context.Context, action string, asked Asked, who *identity.Claims, requester string, at time.Time) (why string, err error) {
 	now := *who // its groups change
 	if s := a.s.cfg.Standing; s != nil {
 		if bar, barred := s.Barred(who, a.s.cfg.Clock()); barred {
@@ -85,7 +88,11 @@ func (a *activities) entitled(ctx context.Context, action string, asked Asked, w
 			now.Groups = slices.DeleteFunc(slices.Clone(now.Groups), func(g string) bool { return !slices.Contains(p.Groups, g) })
 		}
 	}
-	if d := a.s.cfg.Judge.Decide(question(action, asked, &now, requester, at)); !d.Allow {
+	q := question(action, asked, &now, requester, at)
+	if q.Context.Manager, err = a.s.manager(ctx, action, requester); err != nil {
+		return "", err
+	}
+	if d := a.s.cfg.Judge.Decide(q); !d.Allow {
 		why := string(d.Code)
 		if len(d.Reasons) > 0 {
 			why = strings.Join(d.Reasons, "; ")
@@ -93,6 +100,18 @@ func (a *activities) entitled(ctx context.Context, action string, asked Asked, w
 		return "policy does not let them any more: " + why, nil
 	}
 	return "", nil
+}
+
+// manager is the manager of who asked, for policies that let them decide; who asks for access need not have one.
+func (s *Service) manager(ctx context.Context, action, requester string) (string, error) {
+	if s.cfg.Directory == nil || requester == "" || action == ActionRequest {
+		return "", nil
+	}
+	name, err := s.cfg.Directory.Manager(ctx, requester)
+	if err != nil {
+		return "", fmt.Errorf("asking the directory for the manager of who asked: %w", err)
+	}
+	return name, nil
 }
 
 // question is what policies are asked about a request. They see the same whether somebody asks, approves or looks.

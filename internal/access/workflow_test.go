@@ -197,6 +197,21 @@ func TestThreat40ApproverLosesTheRight(t *testing.T) {
 	r.wants(out.Approvals[0].By.Login, carol.Login, "approver")
 }
 
+// A manager approves without a role, and must still be the manager when the grant goes out.
+func TestManagerApproves(t *testing.T) {
+	for want, manager := range map[string]string{
+		"requested approved activated expired ended":                  frank.Principal(),
+		"requested approved refused approved activated expired ended": carol.Principal(),
+	} {
+		r := newRun(t)
+		r.set(func() { r.managers[alice.Principal()] = manager })
+		r.approve(time.Minute, frank)
+		r.approve(3*time.Minute, carol)
+		r.result()
+		r.wants(r.story(), want, "record")
+	}
+}
+
 func TestRequesterGone(t *testing.T) {
 	for name, set := range map[string]func(*run){
 		"deprovisioned": func(r *run) { r.people[alice.Principal()] = standing.Person{Principal: alice.Principal()} },
