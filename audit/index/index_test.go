@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -164,6 +165,7 @@ func conformance(t *testing.T, fresh func(*testing.T) string) {
 	t.Run("Concurrent", func(t *testing.T) { testConcurrent(t, fresh(t)) })
 	t.Run("Hostile", func(t *testing.T) { testHostile(t, fresh(t)) })
 	t.Run("Version", func(t *testing.T) { testVersion(t, fresh(t)) })
+	t.Run("Scattered", func(t *testing.T) { testScattered(t, fresh(t)) })
 	t.Run("Plans", func(t *testing.T) { testPlans(t, fresh(t)) })
 }
 
@@ -221,12 +223,25 @@ func testQuery(t *testing.T, dsn string) {
 	x := opened(t, dsn)
 	x.window = 1 // so that three blocks take two looks
 	const size = 2*blockSize + 500
-	l := &log{size: size}
-	synced(t, x, l, size)
+	l := &log{size: size, raws: map[int][]byte{}}
 	entries := make([]audit.Entry, size)
 	for i := range entries {
 		entries[i] = generated(i)
+		switch {
+		case i%700 == 13: // a gate whose clock is hours behind, or ahead: the blocks' times overlap, and what is in a range is not in one piece
+			entries[i].Time = entries[i].Time.Add(time.Duration(i%3-1) * 3 * time.Hour)
+		case i == 40 || i == blockSize+40: // what is rare, and far back
+			entries[i].Resource.WorkflowID = "rare"
+		default:
+			continue
+		}
+		raw, err := entries[i].Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.raws[i] = raw
 	}
+	synced(t, x, l, size)
 	at := func(i int) time.Time { return epoch.Add(time.Duration(i) * time.Second) }
 	one := entries[15_001]
 	filters := map[string]Filter{
@@ -277,8 +292,13 @@ func testQuery(t *testing.T, dsn string) {
 		"to":                  {To: at(50)},
 		"a minute":            {From: at(blockSize - 30), To: at(blockSize + 30)},
 		"a minute of denials": {From: at(15_000), To: at(15_300), Allow: yes(false)},
+		"far back":            {Workflow: []string{"rare"}, Kind: []audit.Kind{audit.KindDecision}},
+		"far back, in time":   {Workflow: []string{"rare"}, To: at(500)},
+		"the middle":          {From: at(4000), To: at(4600)},
+		"the middle, some":    {From: at(4000), To: at(12_000), Action: []string{"PollWorkflowTaskQueue", "StartWorkflowExecution"}, Gate: []string{"gate-a"}},
+		"the middle, but":     {From: at(4000), To: at(4600), NotAccess: []string{"work"}},
 		"an exact time":       {From: one.Time, To: one.Time.Add(1)},
-		"before the log":      {To: at(-1000)},
+		"before the log":      {To: at(-20_000)},
 		"nobody":              {Actor: []string{"nobody"}},
 		"nobody, agents":      {Actor: []string{"nobody"}, Agent: []string{"agent1"}},
 		"all at once": {Actor: []string{"person4@acme.example"}, Agent: []string{"agent1"}, Client: []string{"0oacli"}, Namespace: []string{"ns4"}, Workflow: []string{"order-*"},
@@ -574,6 +594,41 @@ func testVersion(t *testing.T, dsn string) {
 	}
 }
 
+// Blocks far from each other are read by name, those close together as a range, and only those asked for are answered.
+func testScattered(t *testing.T, dsn string) {
+	x := opened(t, dsn)
+	const common, rare, hidden = 1, 2, 3
+	for _, r := range []struct {
+		term, block int64
+		offsets     []uint16
+	}{
+		{common, 0, []uint16{1, 2, 3, 4}}, {common, 1, []uint16{5, 6, 7}}, {common, 50, []uint16{1, 9, 10}}, {common, 51, []uint16{7, 8, 9}}, {common, 900, []uint16{3, 4, 5}},
+		{rare, 0, []uint16{2, 4, 8}}, {rare, 1, []uint16{8}}, {rare, 51, []uint16{7}}, {rare, 900, []uint16{5}}, {hidden, 0, []uint16{3, 4}}, {hidden, 900, []uint16{5}},
+	} {
+		if _, err := x.db.ExecContext(t.Context(), `INSERT INTO postings (term, block, n, data) VALUES ($1, $2, $3, $4)`, r.term, r.block, len(r.offsets), encodePosting(r.offsets)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		clauses [][]int64
+		without []int64
+		blocks  []int64
+		want    map[int64][]uint16
+	}{
+		{[][]int64{{common}}, nil, []int64{900, 50, 0}, map[int64][]uint16{0: {1, 2, 3, 4}, 50: {1, 9, 10}, 900: {3, 4, 5}}},
+		{[][]int64{{common}, {rare}}, nil, []int64{900, 50, 0}, map[int64][]uint16{0: {2, 4}, 900: {5}}},
+		{[][]int64{{common}, {rare}}, nil, []int64{0, 1}, map[int64][]uint16{0: {2, 4}}},
+		{[][]int64{{common, rare}}, nil, []int64{0, 51}, map[int64][]uint16{0: {1, 2, 3, 4, 8}, 51: {7, 8, 9}}},
+		{[][]int64{{common, rare}, {rare}}, []int64{hidden}, []int64{0, 900}, map[int64][]uint16{0: {2, 8}, 900: {}}},
+		{[][]int64{{hidden}, {common}}, nil, []int64{50, 51}, nil},
+	} {
+		got, err := (&plan{x: x, clauses: c.clauses, without: c.without}).match(t.Context(), c.blocks)
+		if err != nil || !maps.EqualFunc(got, c.want, slices.Equal) {
+			t.Errorf("%v without %v in %v: %v, want %v: %v", c.clauses, c.without, c.blocks, got, c.want, err)
+		}
+	}
+}
+
 // No query reads a whole table.
 func testPlans(t *testing.T, dsn string) {
 	x := opened(t, dsn)
@@ -589,7 +644,10 @@ func testPlans(t *testing.T, dsn string) {
 		`SELECT idx, hash, raw FROM entries WHERE idx IN (1,2,3) AND time >= 5 AND time < 900 ORDER BY idx DESC`,
 		`SELECT idx, hash, raw FROM entries WHERE idx >= 0 AND idx < 9 AND time >= 1 AND time < 9 AND (id = 'a' OR id >= 'b' AND id < 'c') ORDER BY idx DESC LIMIT 10`,
 		`SELECT term, data FROM postings WHERE block = 1 AND term IN (1,2,3)`,
-		`SELECT block FROM postings WHERE block BETWEEN 1 AND 9 AND term IN (1,2)`,
+		`SELECT term, block, data FROM postings WHERE term IN (1,2) AND block BETWEEN 1 AND 9`,
+		`SELECT term, block, data FROM postings WHERE term IN (1,2) AND block IN (1,9)`,
+		`SELECT term, sum(n) FROM postings WHERE term IN (1,2) AND block BETWEEN 1 AND 9 GROUP BY term`,
+		`SELECT idx FROM entries WHERE idx >= 0 AND idx < 90 AND time >= 1 AND time < 9 ORDER BY idx DESC LIMIT 1`,
 		`SELECT term, value FROM terms WHERE field = 3 AND value IN ('a','b')`,
 		`SELECT term, value FROM terms WHERE field = 3 AND value >= 'a' AND value < 'b' ORDER BY value LIMIT 9`,
 		`SELECT block, earliest, latest FROM blocks WHERE block >= 1 AND block < 9 AND latest >= 5 AND earliest < 9 ORDER BY block`,

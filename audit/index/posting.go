@@ -61,6 +61,20 @@ func intersect(a, b []uint16) []uint16 {
 	return out
 }
 
+// subtract returns what is in a and not in b. It leaves a as it is.
+func subtract(a, b []uint16) []uint16 {
+	out := make([]uint16, 0, len(a))
+	for _, v := range a {
+		for len(b) > 0 && b[0] < v {
+			b = b[1:]
+		}
+		if len(b) == 0 || b[0] != v {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // union returns what is in either, ascending.
 func union(lists [][]uint16) []uint16 {
 	if len(lists) == 1 {

@@ -29,7 +29,7 @@ type Index struct {
 
 	db      *sql.DB
 	dialect dialect
-	window  int64 // firstWindow, but for tests
+	window  int // firstWindow, but for tests
 }
 
 // dialect is what the two databases do differently.
