@@ -647,7 +647,7 @@ func testPlans(t *testing.T, dsn string) {
 		`SELECT term, block, data FROM postings WHERE term IN (1,2) AND block BETWEEN 1 AND 9`,
 		`SELECT term, block, data FROM postings WHERE term IN (1,2) AND block IN (1,9)`,
 		`SELECT term, sum(n) FROM postings WHERE term IN (1,2) AND block BETWEEN 1 AND 9 GROUP BY term`,
-		`SELECT idx FROM entries WHERE idx >= 0 AND idx < 90 AND time >= 1 AND time < 9 ORDER BY idx DESC LIMIT 1`,
+		`SELECT min(idx), max(idx) FROM entries WHERE idx / 8192 = 0 AND idx >= 0 AND idx < 90 AND time >= 1 AND time < 9`,
 		`SELECT term, value FROM terms WHERE field = 3 AND value IN ('a','b')`,
 		`SELECT term, value FROM terms WHERE field = 3 AND value >= 'a' AND value < 'b' ORDER BY value LIMIT 9`,
 		`SELECT block, earliest, latest FROM blocks WHERE block >= 1 AND block < 9 AND latest >= 5 AND earliest < 9 ORDER BY block`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // plan is a query made ready: what to intersect, and where.
@@ -217,10 +218,10 @@ func (p *plan) indexes(ctx context.Context, block int64, offsets []uint16) ([]in
 	first := block * blockSize
 	low, high := p.low, p.high
 	if p.edges[block] && len(offsets) > fewMatches {
+		// The first condition is for the index of times; the range of indexes is for one that was made before that was there.
 		var earliest, latest sql.NullInt64
-		if err := p.x.db.QueryRowContext(ctx, `SELECT (SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND time >= $3 AND time < $4 ORDER BY idx LIMIT 1),
-			(SELECT idx FROM entries WHERE idx >= $1 AND idx < $2 AND time >= $3 AND time < $4 ORDER BY idx DESC LIMIT 1)`,
-			max(first, low), min(first+blockSize, high), p.begin, p.end).Scan(&earliest, &latest); err != nil {
+		if err := p.x.db.QueryRowContext(ctx, `SELECT min(idx), max(idx) FROM entries WHERE idx / `+strconv.Itoa(blockSize)+` = $1 AND idx >= $2 AND idx < $3 AND time >= $4 AND time < $5`,
+			block, max(first, low), min(first+blockSize, high), p.begin, p.end).Scan(&earliest, &latest); err != nil {
 			return nil, err
 		}
 		if !earliest.Valid {

@@ -42,6 +42,8 @@ type dialect struct {
 //
 //	meta      name → value: "version", "next" (index of the next entry), "terms" (how many)
 //	entries   idx, time (ns since 1970, UTC), id, hash (SHA-256 of 0x00 and raw: the log's leaf hash), raw (the entry's bytes)
+//	          entries_time on (block, time) finds the part of a block that is in a time range; an index that was made before it was there is read
+//	          by the block's rows instead
 //	blocks    block (of 8192 entries), earliest and latest: the time range of its entries
 //	terms     term, field, value
 //	postings  term, block, n (how many), data: where in the block (posting.go)
@@ -50,6 +52,7 @@ var sqlite = dialect{
 		`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID`,
 		`CREATE TABLE IF NOT EXISTS entries (idx INTEGER PRIMARY KEY, time INTEGER NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL, raw BLOB NOT NULL)`,
 		`CREATE INDEX IF NOT EXISTS entries_id ON entries (id)`,
+		`CREATE INDEX IF NOT EXISTS entries_time ON entries (idx / 8192, time)`,
 		`CREATE TABLE IF NOT EXISTS blocks (block INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS terms (term INTEGER PRIMARY KEY, field INTEGER NOT NULL, value TEXT NOT NULL)`,
 		`CREATE UNIQUE INDEX IF NOT EXISTS terms_value ON terms (field, value)`,
@@ -66,6 +69,7 @@ var postgres = dialect{
 		`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS entries (idx BIGINT PRIMARY KEY, time BIGINT NOT NULL, id TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, raw BYTEA NOT NULL)`,
 		`CREATE INDEX IF NOT EXISTS entries_id ON entries (id)`,
+		`CREATE INDEX IF NOT EXISTS entries_time ON entries ((idx / 8192), time, idx)`,
 		`CREATE TABLE IF NOT EXISTS blocks (block BIGINT PRIMARY KEY, earliest BIGINT NOT NULL, latest BIGINT NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS terms (term BIGINT PRIMARY KEY, field INTEGER NOT NULL, value TEXT COLLATE "C" NOT NULL)`,
 		`CREATE UNIQUE INDEX IF NOT EXISTS terms_value ON terms (field, value)`,
