@@ -149,7 +149,11 @@ func (k *accessKit) play(ctx context.Context, t *testing.T, s *scene) error {
 
 func (k *accessKit) live(ctx context.Context, s *scene, queue, login string) error {
 	alice, carol := k.as(login, "temporal:payments:read"), k.as("carol@acme.example", "temporal:payments:approver", "temporal:deploy:approver")
-	r, err := alice.Ask(ctx, access.AskBody{Namespace: s.namespace, Role: "write", Seconds: 1800, Reason: queue}, queue)
+	var r access.Request
+	err := persist(ctx, nil, func() (err error) {
+		r, err = alice.Ask(ctx, access.AskBody{Namespace: s.namespace, Role: "write", Seconds: 1800, Reason: queue}, queue)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("asking: %w", err)
 	}

@@ -64,13 +64,13 @@ func TestHTTPDoor(t *testing.T) {
 func closed(t *testing.T, u *user, id string) runs.Timeline {
 	t.Helper()
 	var tl runs.Timeline
-	for end := time.Now().Add(time.Minute); ; time.Sleep(300 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(300 * time.Millisecond) {
 		u.json(t, &tl, "run", "show", id, "--namespace", "deploy")
 		if tl.Status != "running" {
 			return tl
 		}
 		if time.Now().After(end) {
-			t.Fatalf("run %s had not ended after a minute: %+v", id, tl)
+			t.Fatalf("run %s had not ended after three minutes: %+v", id, tl)
 		}
 	}
 }

@@ -46,6 +46,7 @@ var public = map[string]map[string]string{
 		"/.well-known/bailiwick/keys": "attestation keys are public",
 		"/log/checkpoint":             "checkpoints are for everybody to compare; they name nobody",
 		"/healthz":                    "health says nothing but that it lives",
+		"/metrics":                    "how far behind exports are, by sink; it names no person, run or namespace",
 	},
 	"ui": {
 		"/":                "the UI's page and its code; its API is not among them",
