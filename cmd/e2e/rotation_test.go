@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -133,13 +134,19 @@ func (k *rotationKit) token(ctx context.Context) (string, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &answer)
 	}
-	if err != nil || answer.Token == "" {
+	if err == nil && answer.Token == "" {
+		err = errors.New("there is no token in it")
+	}
+	if err != nil {
 		return "", fmt.Errorf("%s: %s: %w", res.Status, raw, err)
 	}
 	return answer.Token, nil
 }
 
-// load mints tokens without pause and shows each to both gates, with one from before the rotation, until ctx ends.
+// pace keeps three lanes below half of what the org takes in a minute (devorg.DefaultRateLimit), however fast the machine is.
+const pace = 20 * time.Millisecond
+
+// load mints tokens all the time and shows each to both gates, with one from before the rotation, until ctx ends.
 func (k *rotationKit) load(ctx context.Context, t *testing.T, lanes int) (shown, refused *atomic.Int64, wait func()) {
 	shown, refused = new(atomic.Int64), new(atomic.Int64)
 	first, err := k.token(ctx)
@@ -149,7 +156,7 @@ func (k *rotationKit) load(ctx context.Context, t *testing.T, lanes int) (shown,
 	var running sync.WaitGroup
 	for range lanes {
 		running.Go(func() {
-			for ctx.Err() == nil {
+			for ; ctx.Err() == nil; time.Sleep(pace) {
 				fresh, err := k.token(ctx)
 				if ctx.Err() != nil {
 					return
