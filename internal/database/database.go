@@ -1,12 +1,14 @@
 // Package database opens what parts of the product keep in SQL: a private SQLite file, or PostgreSQL.
 //
-// It owns how a DSN is read, the file's permissions, the drivers and the sizes of their pools. It refuses to know tables: their owners make them.
+// It owns how a DSN is read, the file's permissions, the drivers and the sizes of their pools, and the one table in which a database says of which
+// version it is. It refuses to know other tables: their owners describe them.
 package database
 
 import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -75,4 +77,37 @@ func Write(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+// ErrVersion is what Prepare's error wraps when the tables are of another version.
+var ErrVersion = errors.New("its tables are of another version")
+
+// Prepare makes what is absent of the tables, and of a table "meta" of named texts, which holds their version. Statements are those of both databases.
+func Prepare(ctx context.Context, tx *sql.Tx, version string, tables ...string) error {
+	for _, table := range append([]string{`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)`}, tables...) {
+		if _, err := tx.ExecContext(ctx, table); err != nil {
+			return fmt.Errorf("making tables: %w", err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('version', $1) ON CONFLICT DO NOTHING`, version); err != nil {
+		return fmt.Errorf("making tables: %w", err)
+	}
+	var have string
+	if err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'version'`).Scan(&have); err != nil {
+		return fmt.Errorf("reading the version of its tables: %w", err)
+	}
+	if have != version {
+		return fmt.Errorf("%w: %s, this program knows %s", ErrVersion, have, version)
+	}
+	return nil
+}
+
+// SetMeta sets named texts in the table "meta".
+func SetMeta(ctx context.Context, tx *sql.Tx, values map[string]string) error {
+	for name, value := range values {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	return nil
 }

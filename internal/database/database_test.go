@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/internal/database"
@@ -41,9 +42,47 @@ func TestNothingIsNamed(t *testing.T) {
 	}
 }
 
-func TestWriteIsWholeOrNothing(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) { testWrite(t, filepath.Join(t.TempDir(), "a.db")) })
-	t.Run("postgres", func(t *testing.T) { testWrite(t, pgtest.Start(t).Database(t)) })
+func TestSQLite(t *testing.T) {
+	t.Run("write", func(t *testing.T) { testWrite(t, filepath.Join(t.TempDir(), "a.db")) })
+	t.Run("version", func(t *testing.T) { testVersion(t, filepath.Join(t.TempDir(), "a.db")) })
+}
+
+func TestPostgres(t *testing.T) {
+	server := pgtest.Start(t)
+	t.Run("write", func(t *testing.T) { testWrite(t, server.Database(t)) })
+	t.Run("version", func(t *testing.T) { testVersion(t, server.Database(t)) })
+}
+
+// testVersion: tables of another version are left as they are, and none are made beside them.
+func testVersion(t *testing.T, dsn string) {
+	prepare := func(version string, tables ...string) (value string, err error) {
+		db, err := database.Open(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		err = database.Write(t.Context(), db, func(tx *sql.Tx) error {
+			err := database.Prepare(t.Context(), tx, version, tables...)
+			if err == nil {
+				err = tx.QueryRowContext(t.Context(), `SELECT coalesce(max(value), '') FROM meta WHERE name = 'cursor'`).Scan(&value)
+			}
+			return errors.Join(err, database.SetMeta(t.Context(), tx, map[string]string{"cursor": version}))
+		})
+		return value, err
+	}
+	const table = `CREATE TABLE IF NOT EXISTS t (n INTEGER)`
+	if had, err := prepare("1", table); err != nil || had != "" {
+		t.Fatal(had, err)
+	}
+	if _, err := prepare("2", table, `CREATE TABLE IF NOT EXISTS later (n INTEGER)`); !errors.Is(err, database.ErrVersion) || !strings.Contains(err.Error(), "1, this program knows 2") {
+		t.Errorf("another version: %v", err)
+	}
+	if had, err := prepare("1", table); err != nil || had != "1" {
+		t.Errorf("prepared again: cursor %q, %v", had, err)
+	}
+	if _, err := prepare("1", `CREATE TABLE later`); err == nil || errors.Is(err, database.ErrVersion) {
+		t.Errorf("a statement that fails: %v", err)
+	}
 }
 
 func testWrite(t *testing.T, dsn string) {

@@ -36,7 +36,6 @@ const (
 type store struct{ db *sql.DB }
 
 var schema = []string{
-	`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`,
 	`CREATE TABLE IF NOT EXISTS users (id TEXT PRIMARY KEY, login TEXT NOT NULL COLLATE NOCASE, status TEXT NOT NULL, active INTEGER NOT NULL, profile TEXT NOT NULL, round INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
 	`CREATE INDEX IF NOT EXISTS users_login ON users(login)`,
 	`CREATE TABLE IF NOT EXISTS groups (id TEXT PRIMARY KEY, name TEXT NOT NULL, round INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
@@ -52,24 +51,10 @@ func openStore(ctx context.Context, file string) (*store, error) {
 		return nil, err
 	}
 	s := &store{db}
-	err = s.write(ctx, func(tx *sql.Tx) error {
-		for _, table := range schema {
-			if _, err := tx.ExecContext(ctx, table); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta VALUES ('version', ?) ON CONFLICT DO NOTHING`, formatVersion); err != nil {
-			return err
-		}
-		var version string
-		if err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'version'`).Scan(&version); err != nil {
-			return err
-		}
-		if version != formatVersion {
-			return fmt.Errorf("%s has format %s; this program knows %s: remove it, and it is read anew", file, version, formatVersion)
-		}
-		return nil
-	})
+	err = s.write(ctx, func(tx *sql.Tx) error { return database.Prepare(ctx, tx, formatVersion, schema...) })
+	if errors.Is(err, database.ErrVersion) {
+		err = fmt.Errorf("%w: remove %s, and it is read anew", err, file)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -101,16 +86,7 @@ func (s *store) meta(ctx context.Context) (map[string]string, error) {
 }
 
 func (s *store) set(ctx context.Context, values map[string]string) error {
-	return s.write(ctx, func(tx *sql.Tx) error { return setMeta(ctx, tx, values) })
-}
-
-func setMeta(ctx context.Context, tx *sql.Tx, values map[string]string) error {
-	for name, value := range values {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.write(ctx, func(tx *sql.Tx) error { return database.SetMeta(ctx, tx, values) })
 }
 
 func putUser(ctx context.Context, tx *sql.Tx, u User, round int64) error {

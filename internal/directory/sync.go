@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
 // Phases of a full sync, in order. Each page and where to go on become durable in one step, so that a sync that was killed goes on with the page
@@ -102,7 +104,7 @@ func (d *Directory) keep(ctx context.Context, m, next map[string]string, write f
 		if err := write(tx); err != nil {
 			return err
 		}
-		return setMeta(ctx, tx, next)
+		return database.SetMeta(ctx, tx, next)
 	})
 	if err != nil {
 		return err

@@ -25,7 +25,6 @@ const formatVersion = "1"
 type store struct{ db *sql.DB }
 
 var schema = []string{
-	`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT`,
 	`CREATE TABLE IF NOT EXISTS signals (id TEXT PRIMARY KEY, uid TEXT NOT NULL, raw TEXT NOT NULL, received INTEGER NOT NULL, noted INTEGER NOT NULL, settled INTEGER NOT NULL) STRICT`,
 	`CREATE INDEX IF NOT EXISTS signals_open ON signals(uid) WHERE settled = 0`,
 	`CREATE TABLE IF NOT EXISTS people (uid TEXT PRIMARY KEY, raw TEXT NOT NULL) STRICT`,
@@ -40,26 +39,9 @@ func openStore(ctx context.Context, file string) (*store, error) {
 		return nil, err
 	}
 	s := &store{db}
-	err = s.write(ctx, func(tx *sql.Tx) error {
-		for _, table := range schema {
-			if _, err := tx.ExecContext(ctx, table); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta VALUES ('version', ?) ON CONFLICT DO NOTHING`, formatVersion); err != nil {
-			return err
-		}
-		var version string
-		if err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'version'`).Scan(&version); err != nil {
-			return err
-		}
-		if version != formatVersion {
-			return fmt.Errorf("%s has format %s; this program knows %s", file, version, formatVersion)
-		}
-		return nil
-	})
+	err = s.write(ctx, func(tx *sql.Tx) error { return database.Prepare(ctx, tx, formatVersion, schema...) })
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", file, err), db.Close())
 	}
 	return s, nil
 }
@@ -87,18 +69,9 @@ func (s *store) accept(ctx context.Context, signals []Signal, now time.Time, met
 			}
 			added += int(n)
 		}
-		return setMeta(ctx, tx, meta)
+		return database.SetMeta(ctx, tx, meta)
 	})
 	return added, err
-}
-
-func setMeta(ctx context.Context, tx *sql.Tx, meta map[string]string) error {
-	for name, value := range meta {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // meta reads a named value; "" if it was never set.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bailiwick-dev/bailiwick/internal/database"
@@ -28,7 +29,6 @@ type store struct {
 
 // %[1]s is the type of bytes.
 var schema = []string{
-	`CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 	`CREATE TABLE IF NOT EXISTS log (seq BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, digest %[1]s NOT NULL, link %[1]s NOT NULL, at BIGINT NOT NULL)`,
 	`CREATE TABLE IF NOT EXISTS events (object TEXT PRIMARY KEY, seq BIGINT NOT NULL UNIQUE, raw %[1]s NOT NULL, ended INTEGER NOT NULL, forget BIGINT NOT NULL)`,
 	`CREATE TABLE IF NOT EXISTS gates (gate TEXT PRIMARY KEY, seq BIGINT NOT NULL, at BIGINT NOT NULL)`,
@@ -64,22 +64,19 @@ func (s *store) prepare(ctx context.Context) error {
 		if s.postgres {
 			bytes = "BYTEA"
 		}
-		for _, table := range schema {
+		tables := slices.Clone(schema)
+		for i, table := range tables {
 			if strings.Contains(table, "%") {
-				table = fmt.Sprintf(table, bytes)
-			}
-			if _, err := tx.ExecContext(ctx, table); err != nil {
-				return fmt.Errorf("making tables: %w", err)
+				tables[i] = fmt.Sprintf(table, bytes)
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('version', $1), ('feed', $2) ON CONFLICT DO NOTHING`, formatVersion, rand.Text()); err != nil {
-			return fmt.Errorf("making tables: %w", err)
+		if err := database.Prepare(ctx, tx, formatVersion, tables...); err != nil {
+			return err
 		}
-		version, err := s.meta(ctx, tx, "version")
-		if err == nil && version != formatVersion {
-			err = fmt.Errorf("its tables have version %s, this build has %s", version, formatVersion)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('feed', $1) ON CONFLICT DO NOTHING`, rand.Text()); err != nil {
+			return fmt.Errorf("naming the feed: %w", err)
 		}
-		return err
+		return nil
 	})
 }
 
