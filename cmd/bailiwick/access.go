@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailiwick-dev/bailiwick/internal/access"
-	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
 func (a *app) accessCommand() *cobra.Command {
@@ -34,17 +33,7 @@ func (a *app) accessClient() (*access.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if where.ControlURL == "" {
-		return nil, &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s does not say where its control plane is", where.Name), Fix: "run `bailiwick login --control-url URL …`"}
-	}
-	at, err := url.Parse(where.ControlURL)
-	if err != nil {
-		return nil, fmt.Errorf("context %s: control plane %q: %w", where.Name, where.ControlURL, err)
-	}
-	if at.Scheme != "https" && !netaddr.Loopback(at.Hostname()) {
-		return nil, &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and has no TLS: your token would cross the network in the clear", where.ControlURL), Fix: "name an https URL with `bailiwick login --control-url`"}
-	}
-	session, err := a.session(where)
+	session, err := a.controlSession(where)
 	if err != nil {
 		return nil, err
 	}

@@ -2,19 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
 
 func (a *app) auditEraseCommand() *cobra.Command {
@@ -78,55 +71,4 @@ func (a *app) auditErase(ctx context.Context, f indexFlags, q eraseRequest) erro
 	fmt.Fprintf(a.out, "%s What the log says of %s since %s can't be read any more.\n", a.out.green("Erased."), safe(done.Pseudonym), done.Since.Local().Format("2006-01-02"))
 	fmt.Fprintf(a.out, "  recorded as %s; the search index was made again; schedules that they saved last start nothing until somebody else saves them\n  not erased: exports already sent, Temporal's histories, backups of the keys (docs/privacy.md)\n", safe(done.Entry))
 	return nil
-}
-
-// post sends a request to the control plane as the person logged in. Its refusals come back as they would from Temporal.
-func (a *app) post(ctx context.Context, path string, body, answer any) error {
-	where, err := a.where()
-	if err != nil {
-		return err
-	}
-	if where.ControlURL == "" {
-		return &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s does not say where the control plane is", where.Name), Fix: "run `bailiwick login --control URL`"}
-	}
-	session, err := a.session(where)
-	if err != nil {
-		return err
-	}
-	token, err := session.Token(ctx)
-	if err != nil {
-		return err
-	}
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, where.ControlURL+path, bytes.NewReader(raw))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("Content-Type", "application/json")
-	c := login.NewHTTPClient()
-	c.Timeout = time.Minute
-	res, err := c.Do(req)
-	if err != nil {
-		return &coded{Code: "control_unreachable", Text: fmt.Sprintf("the control plane does not answer: %v", err), Fix: "is `bailiwick dev`, or the control plane, running?"}
-	}
-	defer res.Body.Close()
-	if raw, err = io.ReadAll(io.LimitReader(res.Body, 1<<20)); err != nil {
-		return fmt.Errorf("reading the control plane's answer: %w", err)
-	}
-	if res.StatusCode == http.StatusOK {
-		return json.Unmarshal(raw, answer)
-	}
-	var p struct{ Code, Detail, Next string }
-	if err := json.Unmarshal(raw, &p); err != nil || p.Code == "" {
-		return fmt.Errorf("the control plane answered HTTP %d", res.StatusCode)
-	}
-	exit := exitError
-	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusUnauthorized {
-		exit = exitDenied
-	}
-	return &coded{Code: p.Code, Text: p.Detail, Fix: p.Next, exit: exit}
 }

@@ -15,16 +15,24 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 )
 
-// controlDo calls the control plane as the person logged in. in and into are JSON, or nil.
-func (a *app) controlDo(ctx context.Context, c login.Context, method, path string, in, into any) error {
+// controlSession is who calls the control plane of a context. A token never crosses a network in the clear.
+func (a *app) controlSession(c login.Context) (*login.Session, error) {
+	if c.ControlURL == "" {
+		return nil, &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s does not say where its control plane is", c.Name), Fix: "run `bailiwick login --control-url URL …`, or choose another with --context"}
+	}
 	u, err := url.Parse(c.ControlURL)
 	if err != nil || u.Host == "" {
-		return &coded{Code: "no_control_plane", Text: fmt.Sprintf("context %s names no control plane", c.Name), Fix: "choose another with --context"}
+		return nil, fmt.Errorf("context %s: the control plane %q is not a URL", c.Name, c.ControlURL)
 	}
 	if u.Scheme != "https" && !netaddr.Loopback(u.Hostname()) {
-		return &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and has no TLS: your token would cross the network in the clear", u.Host), Fix: "use a context with https"}
+		return nil, &coded{Code: "plaintext_refused", Text: fmt.Sprintf("%s is not on this machine and has no TLS: your token would cross the network in the clear", c.ControlURL), Fix: "name an https URL with `bailiwick login --control-url`"}
 	}
-	session, err := a.session(c)
+	return a.session(c)
+}
+
+// controlDo calls the control plane as the person logged in. in and into are JSON; in may be nil. What changes something may take a minute.
+func (a *app) controlDo(ctx context.Context, c login.Context, method, path string, in, into any) error {
+	session, err := a.controlSession(c)
 	if err != nil {
 		return err
 	}
@@ -48,7 +56,10 @@ func (a *app) controlDo(ctx context.Context, c login.Context, method, path strin
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	client := &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := login.NewHTTPClient()
+	if method != http.MethodGet {
+		client.Timeout = time.Minute
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return &coded{Code: "control_unreachable", Text: fmt.Sprintf("nothing answers at %s", c.ControlURL), Fix: "is `bailiwick dev`, or the control plane, running?"}
@@ -76,4 +87,13 @@ func (a *app) controlDo(ctx context.Context, c login.Context, method, path strin
 		return fmt.Errorf("reading the control plane's answer: %w", err)
 	}
 	return nil
+}
+
+// post sends a request to the current context's control plane.
+func (a *app) post(ctx context.Context, path string, body, answer any) error {
+	where, err := a.where()
+	if err != nil {
+		return err
+	}
+	return a.controlDo(ctx, where, http.MethodPost, path, body, answer)
 }
