@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -47,23 +46,10 @@ func accessToken(t *testing.T, issuer, login string) string {
 // refusal asks the control plane, whose gate is one of those that follow, and returns the code by which it refuses; "" if it does not.
 func refusal(t *testing.T, control, token string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, control+"/v1/access/requests", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, answer := ask(t, http.MethodGet, control+"/v1/access/requests", token, "")
 	var problem struct{ Code string }
-	if err := json.Unmarshal(raw, &problem); err != nil {
-		t.Fatalf("%s", raw)
+	if err := json.Unmarshal([]byte(answer), &problem); err != nil {
+		t.Fatalf("%s", answer)
 	}
 	return problem.Code
 }

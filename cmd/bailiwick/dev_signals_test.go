@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -64,19 +63,9 @@ func TestSignalsOnALaptop(t *testing.T) {
 // getAs reads what the control plane shows somebody.
 func getAs(t *testing.T, url, token string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
+	status, answer := ask(t, http.MethodGet, url, token, "")
+	if status != http.StatusOK {
+		t.Fatalf("HTTP %d: %s", status, answer)
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("HTTP %d: %s, %v", res.StatusCode, raw, err)
-	}
-	return string(raw)
+	return answer
 }

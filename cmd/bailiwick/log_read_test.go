@@ -51,19 +51,8 @@ func TestWhoReadsTheLog(t *testing.T) {
 	}
 	read := func(path, token string) int {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		return res.StatusCode
+		status, _ := ask(t, http.MethodGet, e.url+path, token, "")
+		return status
 	}
 	const bundle = "/log/tile/entries/000"
 	carol := e.issuer.User("carol@acme.example", "security")
@@ -124,18 +113,8 @@ func TestReadingIsAskedAgain(t *testing.T) {
 		if i == 2 {
 			now = now.Add(readingHolds)
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+"/test-entries", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			t.Errorf("request %d: %d", i, res.StatusCode)
+		if status, _ := ask(t, http.MethodGet, e.url+"/test-entries", token, ""); status != http.StatusOK {
+			t.Errorf("request %d: %d", i, status)
 		}
 		eventually(t, "decisions on record", func() bool { return decisions() == want })
 	}

@@ -69,7 +69,13 @@ func newPrivateEnv(t *testing.T) *privateEnv {
 
 func (e *privateEnv) post(t *testing.T, path, token, body string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, e.url+path, strings.NewReader(body))
+	return ask(t, http.MethodPost, e.url+path, token, body)
+}
+
+// ask sends a request as whom the token is of, if there is one, and returns the status and the answer.
+func ask(t *testing.T, method, url, token, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
