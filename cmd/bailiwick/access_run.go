@@ -62,6 +62,14 @@ func (a *app) completeWorkflows(c *cobra.Command, _ []string, prefix string) ([]
 	return a.completeRecent(c, prefix, func(r recentRun) (string, string) { return r.Workflow, r.Namespace })
 }
 
+// completeWorkflow offers a workflow id as the first argument, and nothing after it.
+func (a *app) completeWorkflow(c *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeWorkflows(c, nil, prefix)
+}
+
 func (a *app) completeRecent(c *cobra.Command, prefix string, show func(recentRun) (id, what string)) (out []string, _ cobra.ShellCompDirective) {
 	named, workflow := c.Flag("namespace").Value.String(), ""
 	if f := c.Flag("workflow"); f != nil {

@@ -22,13 +22,20 @@ func TestRunsAreCompleted(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"run", "show", ""}, "ship-1,order-1,order-2"},
+		{[]string{"run", "signal", "-n", "payments", "order-"}, "order-1,order-2"},
+		{[]string{"run", "update", "ship-1", ""}, ""}, // its name nobody knows
+		{[]string{"run", "graph", "sh"}, "ship-1"},
 		{[]string{"--run", ""}, third + "," + first + "," + second},
 		{[]string{"--run", "02"}, third},
 		{[]string{"--namespace", "payments", "--run", ""}, first + "," + second},
 		{[]string{"--workflow", "order-2", "--run", ""}, second},
 		{[]string{"--namespace", "deploy", "--workflow", ""}, "ship-1"},
 	} {
-		_, out, _ := bailiwick(append([]string{"__complete", "access", "request"}, tc.args...)...)
+		if tc.args[0] != "run" {
+			tc.args = append([]string{"access", "request"}, tc.args...)
+		}
+		_, out, _ := bailiwick(append([]string{"__complete"}, tc.args...)...)
 		var got []string
 		for line := range strings.Lines(out) {
 			if id, _, ok := strings.Cut(line, "\t"); ok {

@@ -90,7 +90,7 @@ keys), or a way by which it tells what happens: hooks (event hooks), ssf (Shared
 	fl.BoolVar(&f.Drop, "drop", false, "hooks, ssf, logout: deliver nothing")
 	fl.DurationVar(&lasting, "for", time.Minute, "how long, from 1s to 24h")
 	c.AddCommand(&cobra.Command{
-		Use: "list", Short: "List what goes wrong now", Args: usage(cobra.NoArgs),
+		Use: "list", Short: "List what goes wrong now", Example: "  bailiwick dev chaos list --json", Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			all := []chaosFault{}
 			if err := a.faults(c.Context(), http.MethodGet, nil, &all); err != nil {
@@ -111,7 +111,7 @@ keys), or a way by which it tells what happens: hooks (event hooks), ssf (Shared
 			return nil
 		},
 	}, &cobra.Command{
-		Use: "clear", Short: "End all faults", Args: usage(cobra.NoArgs),
+		Use: "clear", Short: "End all faults", Example: "  bailiwick dev chaos clear", Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.faults(c.Context(), http.MethodDelete, nil, nil); err != nil {
 				return err

@@ -173,11 +173,12 @@ func (a *app) welcome(c login.Context, s *login.Store, p login.Profile) error {
 
 func (a *app) logoutCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "logout",
-		Short: "Revoke your tokens and forget them",
-		Long:  "Revoke the refresh token and the access token at the provider, and remove both from the token store. The profile's address stays.",
-		Args:  usage(cobra.NoArgs),
-		RunE:  func(c *cobra.Command, _ []string) error { return a.logout(c.Context()) },
+		Use:     "logout",
+		Short:   "Revoke your tokens and forget them",
+		Long:    "Revoke the refresh token and the access token at the provider, and remove both from the token store. The profile's address stays.",
+		Example: "  bailiwick logout\n  bailiwick logout --profile carol",
+		Args:    usage(cobra.NoArgs),
+		RunE:    func(c *cobra.Command, _ []string) error { return a.logout(c.Context()) },
 	}
 }
 

@@ -107,10 +107,13 @@ with "bailiwick run show".`,
 func (a *app) runSignalCommand() *cobra.Command {
 	var f actFlags
 	c := &cobra.Command{
-		Use:     "signal ID NAME",
-		Short:   "Send a signal to a workflow",
-		Example: `  bailiwick run signal ship-142 approve --input '"looks good"' --reason "CHG-7 approved"`,
-		Args:    usage(cobra.ExactArgs(2)),
+		Use:   "signal ID NAME",
+		Short: "Send a signal to a workflow",
+		Long: `Send a signal to a workflow. The server signs who you are, the reason and the decision into the signal's event; that the signal was taken says
+nothing of what the workflow makes of it: see "bailiwick run show".`,
+		Example:           `  bailiwick run signal ship-142 approve --input '"looks good"' --reason "CHG-7 approved"`,
+		Args:              usage(cobra.ExactArgs(2)),
+		ValidArgsFunction: a.completeWorkflow,
 		RunE: func(c *cobra.Command, args []string) error {
 			input, err := a.input(c, f.input)
 			if err != nil {
@@ -147,11 +150,12 @@ func (a *app) runSignalCommand() *cobra.Command {
 func (a *app) runUpdateCommand() *cobra.Command {
 	var f actFlags
 	c := &cobra.Command{
-		Use:     "update ID NAME",
-		Short:   "Send an update to a workflow",
-		Long:    "Send an update to a workflow and wait until the worker has accepted it; with --wait, until it is done, and print its result.",
-		Example: `  bailiwick run update ship-142 set-traffic --input 25 --reason "canary at 25 %" --wait`,
-		Args:    usage(cobra.ExactArgs(2)),
+		Use:               "update ID NAME",
+		Short:             "Send an update to a workflow",
+		Long:              "Send an update to a workflow and wait until the worker has accepted it; with --wait, until it is done, and print its result.",
+		Example:           `  bailiwick run update ship-142 set-traffic --input 25 --reason "canary at 25 %" --wait`,
+		Args:              usage(cobra.ExactArgs(2)),
+		ValidArgsFunction: a.completeWorkflow,
 		RunE: func(c *cobra.Command, args []string) error {
 			input, err := a.input(c, f.input)
 			if err != nil {

@@ -26,7 +26,8 @@ each signature is verified and each binding checked; if one is not good, the exi
 --max-runs and --depth, is named and not followed.`,
 		Example: `  bailiwick run graph ship-142
   bailiwick run graph ship-142 --svg ship-142.svg`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeWorkflow,
 		RunE: func(c *cobra.Command, args []string) error {
 			if bounds.Runs < 1 || bounds.Runs > 1000 || bounds.Depth < 0 || bounds.Depth > 20 {
 				return badUsage(c, "--max-runs is %d and --depth %d; 1 to 1000 and 0 to 20 are possible", bounds.Runs, bounds.Depth)

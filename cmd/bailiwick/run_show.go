@@ -28,7 +28,8 @@ Beside it stands Temporal's own record of the caller ("native"), where Temporal 
 attestation: they name their decision, and who it was comes from the audit log, where this command can read it.`,
 		Example: `  bailiwick run show ship-142
   bailiwick run show ship-142 --keys keys.json --json`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeWorkflow,
 		RunE: func(c *cobra.Command, args []string) error {
 			where, err := a.where()
 			if err != nil {

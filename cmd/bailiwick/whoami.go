@@ -32,8 +32,9 @@ type identityReport struct {
 
 func (a *app) whoamiCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "whoami",
-		Short: "Show who you are, and what the server lets you see",
+		Use:     "whoami",
+		Short:   "Show who you are, and what the server lets you see",
+		Example: "  bailiwick whoami\n  bailiwick whoami --profile carol --json",
 		Long: `Show what your token says of you, and ask the server which namespaces you have a role in.
 
 What the token says is decoded, not verified; that the server accepts it is the proof. Groups are mapped to roles by the server's policies
