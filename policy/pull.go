@@ -120,15 +120,14 @@ func (e *Engine) loadCache(ctx context.Context) {
 func (e *Engine) pullBundle(ctx context.Context) error {
 	s, raw, etag, err := e.fetchBundle(ctx)
 	if err == nil && s == nil { // what is in force is what there is
-		if s := e.current.Load(); e.stale(s) {
-			err = e.expired(s)
-		} else {
+		if now := e.current.Load(); !e.stale(now) {
 			if e.setFailure("") {
-				e.options.Logger.InfoContext(ctx, "the policy bundle in force is current again", "serial", s.serial)
+				e.options.Logger.InfoContext(ctx, "the policy bundle in force is current again", "serial", now.serial)
 				e.tell()
 			}
 			return nil
 		}
+		err = errors.New("there is no newer one")
 	}
 	if err == nil {
 		s.loaded = e.options.Clock()

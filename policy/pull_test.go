@@ -151,7 +151,7 @@ func TestPullStale(t *testing.T) {
 	}
 	// The same bundle again does not help, even though the server is back.
 	s.set(func() { s.status = 0 })
-	if err := e.Reload(); err == nil || listing(e) != CodeStale || !strings.Contains(e.Status().LastError, "expired") {
+	if err := e.Reload(); err == nil || listing(e) != CodeStale || strings.Count(e.Status().LastError, "expired at") != 1 {
 		t.Errorf("%v %+v", err, e.Status())
 	}
 	s.put(6, okCedar, time.Hour)

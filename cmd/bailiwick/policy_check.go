@@ -42,7 +42,7 @@ Exit code 1 if there is any problem; with --strict, also if there is any warning
 			}
 			r, err := policy.Check(dir)
 			if err != nil {
-				return err
+				return policyError(dir, err)
 			}
 			report := checked{OK: r.OK(), Report: r}
 			if r.OK() {

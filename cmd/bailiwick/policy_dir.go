@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -51,6 +52,9 @@ func policyError(dir string, err error) error {
 	var wrong *policy.LoadError
 	if errors.As(err, &wrong) {
 		return &coded{Code: "policy_invalid", Text: fmt.Sprintf("%s does not load:\n%s", dir, wrong.Error()), Fix: "see bailiwick policy check " + shellWord(dir)}
+	}
+	if _, missing := os.Stat(dir); err != nil && errors.Is(missing, fs.ErrNotExist) {
+		return &coded{Code: "no_policy_dir", Text: fmt.Sprintf("there is no policy directory %s", dir), Fix: "name one; see --help"}
 	}
 	return err
 }
