@@ -16,7 +16,6 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/directory"
 	"github.com/bailiwick-dev/bailiwick/internal/directory/orgsource"
-	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing"
@@ -140,11 +139,9 @@ func serveDirectory(plane *control.Plane, d *directory.Directory, client *okta.C
 
 func mayDirectory(plane *control.Plane, action string, serve http.HandlerFunc) http.Handler {
 	return plane.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
-		if d, _ := plane.Decide(r.Context(), who, policy.Request{Action: action, Context: policy.Context{SourceIP: netaddr.Source(r)}}); !d.Allow {
-			control.Problem(w, http.StatusForbidden, string(d.Code), "you may not see the directory", d.Hint)
-			return
+		if plane.Permit(w, r, who, policy.Request{Action: action}, "you may not see the directory") {
+			serve(w, r)
 		}
-		serve(w, r)
 	})
 }
 

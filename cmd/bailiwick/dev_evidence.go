@@ -14,11 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/evidence"
-	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -39,10 +37,7 @@ type evidenceRecorded struct {
 // serveEvidence mounts POST /v1/audit/evidence, for who may read the log's entries: whoever makes a pack puts on record which one was issued.
 func (c *controlPlane) serveEvidence(logger *slog.Logger) {
 	c.plane.Handle("POST /v1/audit/evidence", c.plane.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
-		d, id := c.plane.Decide(r.Context(), who, policy.Request{Action: policy.AuditRead, Context: policy.Context{SourceIP: netaddr.Source(r)}})
-		if !d.Allow {
-			control.Refuse(w, &gate.Denial{Code: string(d.Code), Message: strings.Join(append([]string{"packs are put on record by who may read the audit log"}, d.Reasons...), "; "),
-				Missing: d.Missing, Hint: d.Hint, DecisionID: id})
+		if !c.plane.Permit(w, r, who, policy.Request{Action: policy.AuditRead}, "packs are put on record by who may read the audit log") {
 			return
 		}
 		var q evidenceIssued

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,10 +82,7 @@ func (l *logReaders) admit(w http.ResponseWriter, r *http.Request) bool {
 	if holds {
 		return true
 	}
-	d, id := l.plane.Decide(ctx, who, policy.Request{Action: policy.AuditRead, Context: policy.Context{SourceIP: source}})
-	if !d.Allow {
-		control.Refuse(w, &gate.Denial{Code: string(d.Code), Message: strings.Join(append([]string{"the audit log's entries are for who may read them"}, d.Reasons...), "; "),
-			Missing: d.Missing, Hint: d.Hint, DecisionID: id})
+	if !l.plane.Permit(w, r, who, policy.Request{Action: policy.AuditRead}, "the audit log's entries are for who may read them") {
 		return false
 	}
 	l.mu.Lock()

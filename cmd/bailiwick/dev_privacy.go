@@ -14,7 +14,6 @@ import (
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
-	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/internal/privacy"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
@@ -111,9 +110,7 @@ func refuseErase(w http.ResponseWriter, found []privacy.Person) {
 
 // administers reads a request of somebody who may administer the cluster, or refuses it.
 func (c *controlPlane) administers(w http.ResponseWriter, r *http.Request, who identity.Identity, to any) bool {
-	decision, id := c.plane.Decide(r.Context(), who, policy.Request{Action: policy.AdminAction, Context: policy.Context{Now: time.Now(), SourceIP: netaddr.Source(r)}})
-	if !decision.Allow {
-		control.Refuse(w, &gate.Denial{Code: string(decision.Code), Message: "this is for who may administer the cluster" + strings.Join(append([]string{""}, decision.Reasons...), "; "), Missing: decision.Missing, Hint: decision.Hint, DecisionID: id})
+	if !c.plane.Permit(w, r, who, policy.Request{Action: policy.AdminAction}, "this is for who may administer the cluster") {
 		return false
 	}
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10))

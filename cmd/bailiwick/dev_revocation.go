@@ -14,7 +14,6 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
-	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation/ssf"
@@ -55,8 +54,7 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 	c.plane.Handle("GET "+revocation.HookPath, r.Hook())
 	c.plane.Handle("POST "+revocation.HookPath, r.Hook())
 	c.plane.Handle("GET /v1/okta/status", c.plane.Authenticated(func(w http.ResponseWriter, req *http.Request, who identity.Identity) {
-		if d, _ := c.plane.Decide(req.Context(), who, policy.Request{Action: "GetClusterInfo", Context: policy.Context{SourceIP: netaddr.Source(req)}}); !d.Allow {
-			control.Problem(w, http.StatusForbidden, string(d.Code), "you may not see how revocation is doing", d.Hint)
+		if !c.plane.Permit(w, req, who, policy.Request{Action: "GetClusterInfo"}, "you may not see how revocation is doing") {
 			return
 		}
 		s, err := r.Status(req.Context())

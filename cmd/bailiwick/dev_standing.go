@@ -45,8 +45,7 @@ func underStanding(f *feed.Feed) func(*gate.Config) {
 func mountStanding(plane *control.Plane, f *feed.Feed) {
 	plane.Handle("GET "+feed.Path, f.Handler())
 	plane.Handle("GET "+feed.Path+"/status", plane.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
-		if d, _ := plane.Decide(r.Context(), who, policy.Request{Action: "GetClusterInfo", Context: policy.Context{SourceIP: netaddr.Source(r)}}); !d.Allow {
-			control.Problem(w, http.StatusForbidden, string(d.Code), "you may not see how gates stand", d.Hint)
+		if !plane.Permit(w, r, who, policy.Request{Action: "GetClusterInfo"}, "you may not see how gates stand") {
 			return
 		}
 		s, err := f.Status(r.Context())
@@ -72,9 +71,7 @@ func mountRevoked(plane *control.Plane, f *feed.Feed) {
 		}
 		ask := policy.Request{Principal: who.Claims(), Action: "PollActivityTaskQueue", Resource: policy.Resource{Namespace: q.Get("namespace"), TaskQueue: q.Get("task_queue")}}
 		ask.Context = policy.Context{Now: time.Now(), SourceIP: netaddr.Source(r)}
-		if !plane.Policy().Decide(ask).Allow {
-			d, _ := plane.Decide(r.Context(), who, ask)
-			control.Problem(w, http.StatusForbidden, string(d.Code), "only who may take tasks there may ask", d.Hint)
+		if !plane.Policy().Decide(ask).Allow && !plane.Permit(w, r, who, ask, "only who may take tasks there may ask") {
 			return
 		}
 		// A session that ended takes away tokens, and a run in flight has none: as for schedules, only who is barred altogether is stopped.

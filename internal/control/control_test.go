@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -49,6 +50,11 @@ func newKit(t *testing.T) *kit {
 			Context: policy.Context{SourceIP: netaddr.Source(r), Reason: "because", RequestDigest: "d1"},
 		})
 		_ = json.NewEncoder(w).Encode(map[string]any{"allow": d.Allow, "code": d.Code, "id": id})
+	}))
+	k.Handle("POST /v1/cluster", k.Authenticated(func(w http.ResponseWriter, r *http.Request, who identity.Identity) {
+		if k.Permit(w, r, who, policy.Request{Action: policy.AuditRead}, "not for you") {
+			_ = json.NewEncoder(w).Encode(map[string]any{"done": true})
+		}
 	}))
 	server := httptest.NewServer(k)
 	k.url = server.URL
@@ -102,6 +108,22 @@ func TestDecisionsAreRecorded(t *testing.T) {
 	}
 	if status, body = k.post(t, "/v1/start?namespace=payments", alice); status != http.StatusOK || body["allow"] != false || body["code"] != "no_permission" {
 		t.Errorf("%d %v", status, body)
+	}
+}
+
+// Who is not permitted is told why, and the entry to ask about; nothing is done for them.
+func TestPermit(t *testing.T) {
+	k := newKit(t)
+	if status, body := k.post(t, "/v1/cluster", k.issuer.User("carol@acme.example", "security")); status != http.StatusOK || body["done"] != true {
+		t.Errorf("%d %v", status, body)
+	}
+	status, body := k.post(t, "/v1/cluster", k.issuer.User("alice@acme.example", "temporal:deploy:write"))
+	if detail, _ := body["detail"].(string); status != http.StatusForbidden || body["code"] != "no_permission" || !strings.HasPrefix(detail, "not for you") || body["done"] != nil {
+		t.Fatalf("%d %v", status, body)
+	}
+	entries := k.entries(t)
+	if last := entries[len(entries)-1]; body["decision"] != last.ID || last.Decision.Allow || last.Action != policy.AuditRead || last.Source != "127.0.0.1" || last.Actor.Login != "alice@acme.example" {
+		t.Errorf("%v; on record: %+v", body, last)
 	}
 }
 

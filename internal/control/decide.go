@@ -3,9 +3,12 @@ package control
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strings"
 
 	"github.com/bailiwick-dev/bailiwick/gate"
 	"github.com/bailiwick-dev/bailiwick/identity"
+	"github.com/bailiwick-dev/bailiwick/internal/netaddr"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -23,4 +26,15 @@ func (p *Plane) Decide(ctx context.Context, who identity.Identity, r policy.Requ
 		return policy.Decision{Code: policy.Code(denied.Code), Reasons: []string{denied.Message}, Missing: denied.Missing, Hint: denied.Hint}, denied.DecisionID
 	}
 	return policy.Decision{Code: policy.CodePolicyError, Reasons: []string{"the control plane could not decide"}}, ""
+}
+
+// Permit decides what an authenticated caller asks for by an HTTP request, as Decide does, and answers the request when it is denied. told begins
+// what they are told, such as "you may not see the directory"; what policy says follows.
+func (p *Plane) Permit(w http.ResponseWriter, r *http.Request, who identity.Identity, ask policy.Request, told string) bool {
+	ask.Context.SourceIP = netaddr.Source(r)
+	d, id := p.Decide(r.Context(), who, ask)
+	if !d.Allow {
+		Refuse(w, &gate.Denial{Code: string(d.Code), Message: strings.Join(append([]string{told}, d.Reasons...), "; "), Missing: d.Missing, Hint: d.Hint, DecisionID: id})
+	}
+	return d.Allow
 }
