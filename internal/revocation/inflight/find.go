@@ -24,9 +24,29 @@ const (
 )
 
 const (
-	pageSize   = 200
-	maxTargets = 1000 // in a namespace, in one look; the next look finds the rest
+	pageSize = 200
+	maxPages = 10 // that one activity reads: many hold nothing of the person's
 )
+
+// Lists of a namespace, in the order in which they are read.
+const (
+	listNamed     = "" // runs by the gate's search attributes
+	listOpen      = "open"
+	listSchedules = "schedules"
+	listEnd       = "end"
+)
+
+// Place is how far a namespace is read. The zero Place is the beginning.
+type Place struct {
+	List string `json:"list,omitempty"`
+	Page []byte `json:"page,omitempty"` // Temporal's token: what ends or changes meanwhile moves nothing else
+}
+
+// Found is a part of what somebody has under way in a namespace, and where the rest begins.
+type Found struct {
+	Targets []Target `json:"targets,omitempty"`
+	Next    Place    `json:"next"`
+}
 
 // namespaces lists those in which people have runs.
 func (s *Service) namespaces(ctx context.Context) (out []string, err error) {
@@ -52,24 +72,30 @@ func (s *Service) namespaces(ctx context.Context) (out []string, err error) {
 	}
 }
 
-// find lists what somebody has under way in a namespace: open runs that they began or act in, and schedules. The search attribute says where to look
-// and proves nothing; that it is theirs, the statement in the first event says.
-func (s *Service) find(ctx context.Context, namespace string, l revocation.Loss) (out []Target, err error) {
+// find lists what somebody has under way in a namespace, from a place on: open runs that they began or act in, and schedules. The search attribute
+// says where to look and proves nothing; that it is theirs, the statement in the first event says.
+func (s *Service) find(ctx context.Context, namespace string, l revocation.Loss, from Place) (f Found, err error) {
 	c, err := s.temporal()
 	if err != nil {
-		return nil, err
+		return f, err
 	}
 	ctx = s.cfg.Reason(ctx, "looking for runs of who lost access")
-	service := c.WorkflowService()
-	runs, err := s.runs(ctx, service, namespace, l)
-	if err != nil {
-		return nil, fmt.Errorf("listing runs in %s: %w", namespace, err)
+	f.Next = from
+	for range maxPages {
+		list, what := s.runs, "runs"
+		if f.Next.List == listSchedules {
+			list, what = s.schedules, "schedules"
+		}
+		targets, next, err := list(ctx, c.WorkflowService(), namespace, l, f.Next)
+		if err != nil {
+			return Found{}, fmt.Errorf("listing %s in %s: %w", what, namespace, err)
+		}
+		f.Targets, f.Next = append(f.Targets, targets...), next
+		if next.List == listEnd || len(f.Targets) >= pageSize {
+			break
+		}
 	}
-	schedules, err := s.schedules(ctx, service, namespace, l)
-	if err != nil {
-		return nil, fmt.Errorf("listing schedules in %s: %w", namespace, err)
-	}
-	return append(runs, schedules...), nil
+	return f, nil
 }
 
 // called is what the gate calls the person in search attributes.
@@ -81,48 +107,42 @@ func called(l *revocation.Loss) []string {
 	return []string{l.Login, id}
 }
 
-func (s *Service) runs(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace string, l revocation.Loss) (out []Target, err error) {
-	var terms []string
-	for _, name := range called(&l) {
-		for _, field := range []string{fieldOriginator, fieldActor} {
-			terms = append(terms, field+" = '"+strings.ReplaceAll(strings.ReplaceAll(name, `\`, `\\`), "'", `\'`)+"'")
+func (s *Service) runs(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace string, l revocation.Loss, from Place) (out []Target, next Place, err error) {
+	query := "ExecutionStatus IN ('Running', 'Paused')"
+	if from.List == listNamed {
+		var terms []string
+		for _, name := range called(&l) {
+			for _, field := range []string{fieldOriginator, fieldActor} {
+				terms = append(terms, field+" = '"+strings.ReplaceAll(strings.ReplaceAll(name, `\`, `\\`), "'", `\'`)+"'")
+			}
 		}
+		query = "(" + strings.Join(terms, " OR ") + ") AND " + query
 	}
-	const open = "ExecutionStatus IN ('Running', 'Paused')"
-	queries := []string{"(" + strings.Join(terms, " OR ") + ") AND " + open, open}
-	for _, query := range queries {
-		out, err = s.runsBy(ctx, service, namespace, query, l)
-		var invalid *serviceerror.InvalidArgument
-		if !errors.As(err, &invalid) {
-			return out, err
-		}
+	r, err := service.ListWorkflowExecutions(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: namespace, PageSize: pageSize, NextPageToken: from.Page, Query: query})
+	var invalid *serviceerror.InvalidArgument
+	if from.List == listNamed && errors.As(err, &invalid) {
 		// The namespace does not have the search attributes: the gate sets them as memo, which has to be looked at run by run.
+		return s.runs(ctx, service, namespace, l, Place{List: listOpen})
 	}
-	return nil, err
-}
-
-func (s *Service) runsBy(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace, query string, l revocation.Loss) (out []Target, err error) {
-	for page := []byte(nil); ; {
-		r, err := service.ListWorkflowExecutions(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: namespace, PageSize: pageSize, NextPageToken: page, Query: query})
+	if err != nil {
+		return nil, from, err
+	}
+	for _, run := range r.GetExecutions() {
+		if !named(run, &l) {
+			continue
+		}
+		theirs, err := s.began(ctx, service, namespace, run.GetExecution(), l.Principal)
 		if err != nil {
-			return nil, err
+			return nil, from, err
 		}
-		for _, run := range r.GetExecutions() {
-			if !named(run, &l) {
-				continue
-			}
-			theirs, err := s.began(ctx, service, namespace, run.GetExecution(), l.Principal)
-			if err != nil {
-				return nil, err
-			}
-			if theirs {
-				out = append(out, Target{Namespace: namespace, WorkflowID: run.GetExecution().GetWorkflowId(), RunID: run.GetExecution().GetRunId(), Type: run.GetType().GetName()})
-			}
-		}
-		if page = r.GetNextPageToken(); len(page) == 0 || len(out) >= maxTargets {
-			return out, nil
+		if theirs {
+			out = append(out, Target{Namespace: namespace, WorkflowID: run.GetExecution().GetWorkflowId(), RunID: run.GetExecution().GetRunId(), Type: run.GetType().GetName()})
 		}
 	}
+	if page := r.GetNextPageToken(); len(page) > 0 {
+		return out, Place{from.List, page}, nil
+	}
+	return out, Place{List: listSchedules}, nil
 }
 
 // named reports whether the gate's search attributes or memo of a run name the person.
@@ -179,32 +199,31 @@ func (s *Service) states(ctx context.Context, h *commonpb.Header, principal, wha
 	return false, nil
 }
 
-func (s *Service) schedules(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace string, l revocation.Loss) (out []Target, err error) {
-	for page := []byte(nil); ; {
-		r, err := service.ListSchedules(ctx, &workflowservice.ListSchedulesRequest{Namespace: namespace, MaximumPageSize: pageSize, NextPageToken: page})
+func (s *Service) schedules(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace string, l revocation.Loss, from Place) (out []Target, next Place, err error) {
+	r, err := service.ListSchedules(ctx, &workflowservice.ListSchedulesRequest{Namespace: namespace, MaximumPageSize: pageSize, NextPageToken: from.Page})
+	if err != nil {
+		return nil, from, err
+	}
+	for _, entry := range r.GetSchedules() {
+		d, err := service.DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: namespace, ScheduleId: entry.GetScheduleId()})
+		var gone *serviceerror.NotFound
+		if errors.As(err, &gone) {
+			continue
+		}
 		if err != nil {
-			return nil, err
+			return nil, from, err
 		}
-		for _, entry := range r.GetSchedules() {
-			d, err := service.DescribeSchedule(ctx, &workflowservice.DescribeScheduleRequest{Namespace: namespace, ScheduleId: entry.GetScheduleId()})
-			var gone *serviceerror.NotFound
-			if errors.As(err, &gone) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			start := d.GetSchedule().GetAction().GetStartWorkflow()
-			theirs, err := s.states(ctx, start.GetHeader(), l.Principal, entry.GetScheduleId())
-			if err != nil {
-				return nil, err
-			}
-			if theirs {
-				out = append(out, Target{Namespace: namespace, Schedule: entry.GetScheduleId(), Type: start.GetWorkflowType().GetName()})
-			}
+		start := d.GetSchedule().GetAction().GetStartWorkflow()
+		theirs, err := s.states(ctx, start.GetHeader(), l.Principal, entry.GetScheduleId())
+		if err != nil {
+			return nil, from, err
 		}
-		if page = r.GetNextPageToken(); len(page) == 0 {
-			return out, nil
+		if theirs {
+			out = append(out, Target{Namespace: namespace, Schedule: entry.GetScheduleId(), Type: start.GetWorkflowType().GetName()})
 		}
 	}
+	if page := r.GetNextPageToken(); len(page) > 0 {
+		return out, Place{from.List, page}, nil
+	}
+	return out, Place{List: listEnd}, nil
 }

@@ -6,7 +6,7 @@
 // like everybody's.
 //
 // Follow a loss: workflow.go (the order of deeds) → find.go (what the person has under way) →
-// act.go (what touches it).
+// act.go (what touches it). next.go: what one run of the workflow leaves to the next.
 package inflight
 
 import (

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -101,12 +102,18 @@ func (w *world) ListWorkflowExecutions(_ context.Context, r *workflowservice.Lis
 		return nil, serviceerror.NewInvalidArgument("no such search attribute")
 	}
 	var out []*workflowpb.WorkflowExecutionInfo
+	var next []byte
 	down := false
 	err := w.do("list", func() {
 		if down = w.unreadable[r.Namespace] > 0; down {
 			w.unreadable[r.Namespace]--
 		}
-		for _, x := range w.runs {
+		from, _ := strconv.Atoi(string(r.NextPageToken)) // a place in the list, not a count: what has ended meanwhile moves nothing
+		for i, x := range w.runs[from:] {
+			if len(out) == int(r.PageSize) {
+				next = strconv.AppendInt(nil, int64(from+i), 10)
+				return
+			}
 			open := x.status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING || x.status == enumspb.WORKFLOW_EXECUTION_STATUS_PAUSED
 			if x.namespace != r.Namespace || !open || strings.Contains(r.Query, fieldOriginator) && !strings.Contains(r.Query, "'"+x.login+"'") {
 				continue
@@ -123,7 +130,7 @@ func (w *world) ListWorkflowExecutions(_ context.Context, r *workflowservice.Lis
 	if err == nil && down {
 		err = serviceerror.NewUnavailable("down on purpose")
 	}
-	return &workflowservice.ListWorkflowExecutionsResponse{Executions: out}, err
+	return &workflowservice.ListWorkflowExecutionsResponse{Executions: out, NextPageToken: next}, err
 }
 
 func (w *world) find(id string) *run {
@@ -277,6 +284,13 @@ func loss(reason string) revocation.Loss {
 // env runs the workflow with news at instants, and returns what became of it.
 func (w *world) env(s *Service, news ...func(*testsuite.TestWorkflowEnvironment)) {
 	w.t.Helper()
+	if env := w.runOf(s, Case{Version: caseVersion, Principal: alice}, news...); !env.IsWorkflowCompleted() || env.GetWorkflowError() != nil {
+		w.t.Fatalf("the workflow ended with %v", env.GetWorkflowError())
+	}
+}
+
+// runOf is one run of the workflow.
+func (w *world) runOf(s *Service, c Case, news ...func(*testsuite.TestWorkflowEnvironment)) *environment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(tlog.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
@@ -285,10 +299,8 @@ func (w *world) env(s *Service, news ...func(*testsuite.TestWorkflowEnvironment)
 	for _, n := range news {
 		n(env)
 	}
-	env.ExecuteWorkflow(Workflow, Case{Version: caseVersion, Principal: alice})
-	if !env.IsWorkflowCompleted() || env.GetWorkflowError() != nil {
-		w.t.Fatalf("the workflow ended with %v", env.GetWorkflowError())
-	}
+	env.ExecuteWorkflow(Workflow, c)
+	return env
 }
 
 type environment = testsuite.TestWorkflowEnvironment

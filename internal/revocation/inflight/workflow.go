@@ -23,6 +23,12 @@ const (
 type Case struct {
 	Version   int    `json:"version"`
 	Principal string `json:"principal"`
+
+	// What the run before this one left, when its history had grown long.
+	News   []change         `json:"news,omitempty"` // to be worked on, oldest first
+	Acted  []acted          `json:"acted,omitempty"`
+	Look   int              `json:"look,omitempty"`   // of the first of News
+	Places map[string]Place `json:"places,omitempty"` // how far that look has come in each namespace
 }
 
 // change is a signal: a loss, or that the person is back.
@@ -60,10 +66,14 @@ var looks = []time.Duration{0, 15 * time.Second, time.Minute}
 
 // person is one person's workflow. Coroutines change it one at a time.
 type person struct {
-	c    Case
-	held map[Target]bool   // paused by us
-	seen map[Target]string // the reason for which it was acted on
-	news workflow.ReceiveChannel
+	held   map[Target]bool   // paused by us
+	seen   map[Target]string // the reason for which it was acted on
+	bytes  int               // of both, as they are left to the next run
+	queue  []change          // before what news brings
+	news   workflow.ReceiveChannel
+	look   int              // of the loss under way
+	places map[string]Place // how far that look has come; nil: it has not begun
+	did    int              // activities
 }
 
 // workflowID is the person's.
@@ -73,37 +83,55 @@ func workflowID(principal string) string {
 }
 
 // Workflow does what follows from one person's losses and returns, one after the other, and ends when nothing is held. Each deed is an activity that
-// may run twice, and its record another: a worker that dies between any two goes on where it was.
+// may run twice, and its record another: a worker that dies between any two goes on where it was. A long history is left to a new run, between deeds.
 func Workflow(ctx workflow.Context, c Case) error {
 	ctx, _ = workflow.NewDisconnectedContext(ctx) // a cancellation, which leaves no word of who and why, changes nothing
-	p := &person{c: c, held: map[Target]bool{}, seen: map[Target]string{}, news: workflow.GetSignalChannel(ctx, signalChange)}
+	p := &person{held: map[Target]bool{}, seen: map[Target]string{}, queue: c.News, look: c.Look, places: c.Places, news: workflow.GetSignalChannel(ctx, signalChange)}
+	for _, a := range c.Acted {
+		p.remember(a)
+	}
 	for {
-		var c change
-		if len(p.held) > 0 {
-			p.news.Receive(ctx, &c)
-		} else if !p.news.ReceiveAsync(&c) {
+		var now change
+		if len(p.queue) > 0 {
+			now, p.queue = p.queue[0], p.queue[1:]
+		} else if len(p.held) > 0 {
+			p.news.Receive(ctx, &now)
+		} else if !p.news.ReceiveAsync(&now) {
 			return nil
 		}
-		if c.Back {
-			p.resume(ctx, c.Loss)
+		if now.Back {
+			p.resume(ctx, now.Loss)
 		} else {
-			p.lose(ctx, c.Loss)
+			p.lose(ctx, now.Loss)
 		}
+		if p.long() {
+			return workflow.NewContinueAsNewError(ctx, WorkflowName, p.leave(c, now))
+		}
+		p.look, p.places = 0, nil
 	}
 }
 
-// lose looks for what the person has under way, several times, and acts on it. It ends early when there is news.
+// disturbed reports whether there is news: what is done may be undone next, and what is not need not be.
+func (p *person) disturbed() bool { return len(p.queue) > 0 || p.news.Len() > 0 }
+
+// lose looks for what the person has under way, several times, and acts on it. It ends early when there is news, or the history is long.
 func (p *person) lose(ctx workflow.Context, l revocation.Loss) {
-	for _, pause := range looks {
-		if pause > 0 {
-			if back, err := workflow.AwaitWithTimeout(ctx, pause, func() bool { return p.news.Len() > 0 }); back || err != nil {
-				return
+	for ; p.look < len(looks); p.look++ {
+		if p.places == nil {
+			if pause := looks[p.look]; pause > 0 {
+				if back, err := workflow.AwaitWithTimeout(ctx, pause, p.disturbed); back || err != nil {
+					return
+				}
+			}
+			var namespaces []string
+			p.mustDo(ctx, actNamespaces, &namespaces)
+			p.places = map[string]Place{}
+			for _, ns := range namespaces {
+				p.places[ns] = Place{}
 			}
 		}
-		var namespaces []string
-		p.mustDo(ctx, actNamespaces, &namespaces)
 		wg := workflow.NewWaitGroup(ctx)
-		for _, ns := range namespaces { // one that can't be read holds up no other
+		for _, ns := range workflow.DeterministicKeys(p.places) { // one that can't be read holds up no other
 			wg.Add(1)
 			workflow.Go(ctx, func(ctx workflow.Context) {
 				defer wg.Done()
@@ -111,38 +139,54 @@ func (p *person) lose(ctx workflow.Context, l revocation.Loss) {
 			})
 		}
 		wg.Wait(ctx)
+		if p.disturbed() || p.long() {
+			return
+		}
+		p.places = nil
 	}
 }
 
+// loseIn goes on with a look where it has come to in a namespace. A part that is left half done is found again, and what is done of it is passed by.
 func (p *person) loseIn(ctx workflow.Context, namespace string, l revocation.Loss) {
-	var targets []Target
-	p.mustDo(ctx, actFind, &targets, namespace, l)
-	for _, t := range targets {
-		if p.news.Len() > 0 {
-			return // what is done may be undone next; what is not need not be
+	for p.places[namespace].List != listEnd {
+		if p.disturbed() || p.long() {
+			return
 		}
-		if p.seen[t] == l.Reason {
-			continue
+		var f Found
+		p.mustDo(ctx, actFind, &f, namespace, l, p.places[namespace])
+		for _, t := range f.Targets {
+			if p.disturbed() || p.long() {
+				return
+			}
+			if p.seen[t] == l.Reason {
+				continue
+			}
+			if !p.remember(acted{Target: t, Reason: p.seen[t]}) {
+				workflow.GetLogger(ctx).Error("somebody has more under way than can be acted on; workers block the rest", "namespace", namespace)
+				return
+			}
+			var done Done
+			p.mustDo(ctx, actAct, &done, Order{Target: t, Loss: l})
+			p.remember(acted{t, l.Reason, done.Held})
+			p.tell(ctx, t, l, done)
 		}
-		var done Done
-		p.mustDo(ctx, actAct, &done, Order{Target: t, Loss: l})
-		p.seen[t] = l.Reason
-		if done.Held {
-			p.held[t] = true
-		}
-		p.tell(ctx, t, l, done)
+		p.places[namespace] = f.Next
 	}
 }
 
 // resume lets go on what we paused.
 func (p *person) resume(ctx workflow.Context, l revocation.Loss) {
 	for _, t := range workflow.DeterministicKeysFunc(p.held, compare) {
+		if p.long() {
+			return
+		}
 		var done Done
 		p.mustDo(ctx, actAct, &done, Order{Target: t, Loss: l, Resume: true})
 		p.tell(ctx, t, l, done)
 		delete(p.held, t)
 	}
 	clear(p.seen)
+	p.bytes = 0
 }
 
 func compare(a, b Target) int {
@@ -183,6 +227,7 @@ func (p *person) mustDo(ctx workflow.Context, activity string, out any, args ...
 	bounded := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, RetryPolicy: &temporal.RetryPolicy{
 		InitialInterval: 500 * time.Millisecond, MaximumInterval: 30 * time.Second,
 	}})
+	p.did++
 	for {
 		err := workflow.ExecuteActivity(bounded, activity, args...).Get(ctx, out)
 		if err == nil {
