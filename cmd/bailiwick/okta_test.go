@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,20 +15,13 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 )
 
 // oktaOrg is a development org; the commands ask it with its token, from the environment.
 func oktaOrg(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = org.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
+	base, _ := orgtest.Start(t, devorg.Config{})
 	t.Setenv(oktaTokenEnv, devorg.APIToken)
 	t.Setenv("BAILIWICK_HOME", t.TempDir())
 	return base

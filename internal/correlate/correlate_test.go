@@ -9,7 +9,6 @@ import (
 	"iter"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/correlate"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg/devorgtest"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
@@ -103,15 +103,7 @@ func (m *memory) index(t *testing.T) *index.Index {
 
 // A person logs in at the development org and calls; the chain from the decision back to the login is found by identifiers alone.
 func TestChainAtTheOrg(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Seed: devorg.Acme(), DeviceInterval: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = org.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
+	base, org := orgtest.Start(t, devorg.Config{Seed: devorg.Acme(), DeviceInterval: time.Second})
 	admin, err := okta.New(okta.Config{URL: base, Credentials: okta.APIToken(devorg.APIToken)})
 	if err != nil {
 		t.Fatal(err)

@@ -12,28 +12,20 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 )
 
 // org is a development org on a port of its own.
 func org(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	o, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Seed: devorg.Acme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = o.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); o.Close() })
+	base, _ := orgtest.Start(t, devorg.Config{Seed: devorg.Acme()})
 	return base
 }
 

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 )
 
@@ -298,15 +298,7 @@ func TestNonces(t *testing.T) {
 
 // Pages go on from a cursor that was kept, in another process; a list that leads to itself or to another list ends in an error and not in a loop.
 func TestPagesFromACursor(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	o, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = o.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); o.Close() })
+	base, o := orgtest.Start(t, devorg.Config{})
 	if err := o.Fill(t.Context(), devorg.Crowd{People: 500, Groups: 2, Each: 1}); err != nil {
 		t.Fatal(err)
 	}

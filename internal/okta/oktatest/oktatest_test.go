@@ -6,24 +6,16 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/okta/oktatest"
 )
 
 func TestDevelopmentOrg(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Seed: devorg.Acme()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = org.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
+	base, _ := orgtest.Start(t, devorg.Config{Seed: devorg.Acme()})
 	admin, err := okta.New(okta.Config{URL: base, Credentials: okta.APIToken(devorg.APIToken)})
 	if err != nil {
 		t.Fatal(err)
