@@ -63,6 +63,20 @@ func (s *Set) WhoCan(q Question) []Grantee {
 	return append(found, *everyone) // such as whoever holds a grant
 }
 
+// ProfileAttributes names the attributes of people in the directory's profile that roles.yaml declares, so that no others need be asked for. Of a path
+// every beginning is named: a name may have a dot in it.
+func (s *Set) ProfileAttributes() []string {
+	var names []string
+	for i := range s.roles.attributes {
+		path := s.roles.attributes[i].profile
+		for cut := len(path); cut > 0; cut = strings.LastIndexByte(path[:cut], '.') {
+			names = append(names, path[:cut])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // suspect is someone to ask about.
 type suspect struct {
 	Grantee

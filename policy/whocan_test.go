@@ -111,3 +111,18 @@ func TestWhoCanIsTrue(t *testing.T) {
 		}
 	}
 }
+
+func TestProfileAttributes(t *testing.T) {
+	e := starter(t, "roles.yaml", `version: 1
+attributes:
+  - { name: team, claim: acme.team, profile: org.unit.team, type: string }
+  - { name: level, profile: level, type: long }
+  - { name: area, claim: area, type: string }
+`)
+	if got := strings.Join(e.current.Load().ProfileAttributes(), " "); got != "level org org.unit org.unit.team" {
+		t.Errorf("%s", got)
+	}
+	if got := starter(t).current.Load().ProfileAttributes(); len(got) != 0 {
+		t.Errorf("without a declaration: %v", got)
+	}
+}

@@ -32,61 +32,82 @@ func (a *app) controlSession(c login.Context) (*login.Session, error) {
 
 // controlDo calls the control plane as the person logged in. in and into are JSON; in may be nil. What changes something may take a minute.
 func (a *app) controlDo(ctx context.Context, c login.Context, method, path string, in, into any) error {
-	session, err := a.controlSession(c)
+	within := time.Duration(0)
+	if method != http.MethodGet {
+		within = time.Minute
+	}
+	body, err := a.controlSend(ctx, c, method, path, in, within)
 	if err != nil {
 		return err
 	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxControlAnswer))
+	if err != nil {
+		return fmt.Errorf("reading the control plane's answer: %w", err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("reading the control plane's answer: %w", err)
+	}
+	return nil
+}
+
+// maxControlAnswer bounds answers that are read at once, in bytes.
+const maxControlAnswer = 8 << 20
+
+// controlSend is controlDo for whoever reads the answer's body, and closes it. The reading too ends within the time; zero is the usual of a client.
+func (a *app) controlSend(ctx context.Context, c login.Context, method, path string, in any, within time.Duration) (io.ReadCloser, error) {
+	session, err := a.controlSession(c)
+	if err != nil {
+		return nil, err
+	}
 	token, err := session.Token(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("asking the control plane: %w", err)
+			return nil, fmt.Errorf("asking the control plane: %w", err)
 		}
 		body = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.ControlURL, "/")+path, body)
 	if err != nil {
-		return fmt.Errorf("asking the control plane: %w", err)
+		return nil, fmt.Errorf("asking the control plane: %w", err)
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	client := login.NewHTTPClient()
-	if method != http.MethodGet {
-		client.Timeout = time.Minute
+	if within != 0 {
+		client.Timeout = within
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return &coded{Code: "control_unreachable", Text: fmt.Sprintf("nothing answers at %s", c.ControlURL), Fix: "is `bailiwick dev`, or the control plane, running?"}
+		return nil, &coded{Code: "control_unreachable", Text: fmt.Sprintf("nothing answers at %s", c.ControlURL), Fix: "is `bailiwick dev`, or the control plane, running?"}
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 8<<20))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxControlAnswer))
 	if err != nil {
-		return fmt.Errorf("reading the control plane's answer: %w", err)
+		return nil, fmt.Errorf("reading the control plane's answer: %w", err)
 	}
-	if resp.StatusCode/100 != 2 {
-		var p struct{ Code, Detail, Next, Decision string }
-		if json.Unmarshal(raw, &p) != nil || p.Code == "" {
-			return fmt.Errorf("the control plane answered %s", resp.Status)
-		}
-		e := &coded{Code: p.Code, Text: safe(p.Detail), Fix: safe(p.Next)}
-		if p.Decision != "" && resp.StatusCode == http.StatusForbidden {
-			e.Text += " (bailiwick audit show " + safe(p.Decision) + ")"
-		}
-		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			e.exit = exitDenied
-		}
-		return e
+	var p struct{ Code, Detail, Next, Decision string }
+	if json.Unmarshal(raw, &p) != nil || p.Code == "" {
+		return nil, fmt.Errorf("the control plane answered %s", resp.Status)
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("reading the control plane's answer: %w", err)
+	e := &coded{Code: p.Code, Text: safe(p.Detail), Fix: safe(p.Next)}
+	if p.Decision != "" && resp.StatusCode == http.StatusForbidden {
+		e.Text += " (bailiwick audit show " + safe(p.Decision) + ")"
 	}
-	return nil
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		e.exit = exitDenied
+	}
+	return nil, e
 }
 
 // post sends a request to the current context's control plane.

@@ -16,7 +16,6 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/directory"
 	"github.com/bailiwick-dev/bailiwick/internal/directory/orgsource"
-	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/policy"
 	"github.com/bailiwick-dev/bailiwick/standing"
 	"github.com/bailiwick-dev/bailiwick/standing/feed"
@@ -70,7 +69,8 @@ func (d *devEnv) startDirectory(ctx context.Context, c *controlPlane, org *oktaD
 		return fmt.Errorf("opening the directory: %w", err)
 	}
 	copied, err := directory.Open(ctx, directory.Config{
-		File: d.state.path("directory", "directory.db"), Source: orgsource.Source{Client: org.client.Within(directoryShare)}, Live: orgsource.Source{Client: org.client},
+		File: d.state.path("directory", "directory.db"), Source: orgsource.Source{Client: org.client.Within(directoryShare), Shared: org.log, Age: directoryEvery},
+		Live:  orgsource.Source{Client: org.client},
 		Every: directoryEvery, Logger: logger,
 	})
 	if err != nil {
@@ -79,7 +79,8 @@ func (d *devEnv) startDirectory(ctx context.Context, c *controlPlane, org *oktaD
 	people := &directory.Persons{Directory: copied, Issuer: org.issuer}
 	c.people.is.Store(people)
 	c.plane.Handle("POST "+feed.Path+standing.PersonPath, c.standing.Guard(standing.Persons(key, people.Person)))
-	serveDirectory(c.plane, copied, org.client)
+	serveDirectory(c.plane, copied, org)
+	c.servePeople(copied, org.issuer, logger)
 	ended := make(chan struct{})
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
@@ -95,18 +96,19 @@ func (d *devEnv) startDirectory(ctx context.Context, c *controlPlane, org *oktaD
 }
 
 // serveDirectory tells how the copy stands, and of one person; what it tells of people is for who may read the record of what they did.
-func serveDirectory(plane *control.Plane, d *directory.Directory, client *okta.Client) {
+func serveDirectory(plane *control.Plane, d *directory.Directory, org *oktaDirectory) {
 	status := func(w http.ResponseWriter, r *http.Request) {
 		s, err := d.Status(r.Context())
 		if err != nil {
 			control.Problem(w, http.StatusServiceUnavailable, "directory_unavailable", "the directory's copy can't be read now", "try again")
 			return
 		}
-		s.Limits = client.Usage()
+		s.Limits = org.client.Usage()
 		writeJSON(w, s)
 	}
 	plane.Handle("GET "+directoryPath+"/status", mayDirectory(plane, "GetClusterInfo", func(w http.ResponseWriter, r *http.Request) { status(w, r) }))
 	plane.Handle("POST "+directoryPath+"/sync", mayDirectory(plane, policy.AuditRead, func(w http.ResponseWriter, r *http.Request) {
+		org.log.Renew() // now is now
 		if err := d.Wake(r.Context(), r.URL.Query().Get("full") == "true"); err != nil {
 			control.Problem(w, http.StatusServiceUnavailable, "directory_unavailable", "the directory's copy can't be written now", "try again")
 			return

@@ -21,6 +21,8 @@ type whoCan struct {
 	Digest   string           `json:"policy_digest"`
 	Grantees []policy.Grantee `json:"grantees"`
 	People   []person         `json:"people,omitempty"` // with --people
+
+	Directory *directoryPeople `json:"directory,omitempty"` // with --directory
 }
 
 // person is someone in the log who may do it.
@@ -40,6 +42,7 @@ func (a *app) policyWhoCanCommand() *cobra.Command {
 		logs   logFlags
 		set    policyFlags
 		people bool
+		org    bool
 	)
 	c := &cobra.Command{
 		Use:   "who-can ACTION",
@@ -47,11 +50,16 @@ func (a *app) policyWhoCanCommand() *cobra.Command {
 		Long: `List the groups, clients and users that may do something, as far as roles.yaml and the policies name them, with the conditions that remain. What
 flags leave open (a workflow's type, say) shows up among the conditions where a policy looks at it.
 
+With --directory, also every person of the org who may do it, by the groups and attributes that the control plane's copy of the directory has of
+them; how old the copy is is told. Needs a login, and what reading the audit log needs.
+
 With --people, also the people and services of the audit log who may do it, by the groups that their latest token had. Who never called is
 not in the log, and who lost a group since their latest call is still listed.
 
 ACTION is a Temporal method, or for workflows its verb: start, signal, terminate.`,
 		Example: `  bailiwick policy who-can terminate --namespace payments
+  bailiwick policy who-can start -n deploy --type deploy --directory
+  bailiwick policy who-can terminate -n payments --directory --json | jq -r '.directory.people[].login'
   bailiwick policy who-can start -n deploy --type deploy --people
   bailiwick policy who-can Operator.DeleteNamespace -n payments --json | jq -r '.grantees[].name'`,
 		Args:              usage(cobra.ExactArgs(1)),
@@ -72,10 +80,18 @@ ACTION is a Temporal method, or for workflows its verb: start, signal, terminate
 					return err
 				}
 			}
+			if org {
+				if answer.Directory, err = a.directoryWhoCan(c.Context(), s, answer); err != nil {
+					return err
+				}
+			}
 			if a.asJSON {
 				return a.out.json(answer)
 			}
 			a.showWhoCan(answer, people)
+			if org {
+				a.showDirectoryWhoCan(*answer.Directory)
+			}
 			return nil
 		},
 	}
@@ -83,6 +99,7 @@ ACTION is a Temporal method, or for workflows its verb: start, signal, terminate
 	logs.register(c)
 	set.register(c)
 	c.Flags().BoolVar(&people, "people", false, "also the people and services of the audit log")
+	c.Flags().BoolVar(&org, "directory", false, "also the people of the org, by the control plane's copy of its directory")
 	return c
 }
 
@@ -108,29 +125,36 @@ func (a *app) peopleWhoCan(ctx context.Context, f logFlags, s *policy.Set, q who
 	for _, known := range all {
 		claims := *known.claims
 		claims.Actors = nil // the person, not whoever acted for them last
-		for _, if_ := range whatIfs {
-			trial := claims
-			req := policy.Request{Principal: &trial, Action: q.Action, Resource: q.Resource, Context: policy.Context{Now: now}}
-			if if_.reason {
-				req.Context.Reason = "a reason"
-			}
-			if if_.fresh {
-				trial.AuthTime = now
-			}
-			d := s.Decide(req)
-			if !d.Allow && d.Code != policy.CodeUnresolved {
-				continue
-			}
-			p := person{Login: cmp.Or(known.party.Login, claims.ID), Principal: known.party.Principal, Kind: claims.Kind, Groups: claims.Groups, Seen: known.seen,
-				Policies: d.Policies, Conditions: slices.Clone(if_.conditions)}
-			if !d.Allow {
-				p.Conditions = append(p.Conditions, "it depends on the run: name its --type, --task-queue or --search-attribute")
-			}
-			found = append(found, p)
-			break
+		if policies, conditions, can := couldDo(s, &claims, q, now); can {
+			found = append(found, person{Login: cmp.Or(known.party.Login, claims.ID), Principal: known.party.Principal, Kind: claims.Kind, Groups: claims.Groups, Seen: known.seen,
+				Policies: policies, Conditions: conditions})
 		}
 	}
 	return found, nil
+}
+
+// couldDo asks whether somebody may do it, by which policies, and what they must bring about for that.
+func couldDo(s *policy.Set, who *identity.Claims, q whoCan, now time.Time) (policies, conditions []string, can bool) {
+	for _, if_ := range whatIfs {
+		trial := *who
+		req := policy.Request{Principal: &trial, Action: q.Action, Resource: q.Resource, Context: policy.Context{Now: now}}
+		if if_.reason {
+			req.Context.Reason = "a reason"
+		}
+		if if_.fresh {
+			trial.AuthTime = now
+		}
+		d := s.Decide(req)
+		if !d.Allow && d.Code != policy.CodeUnresolved {
+			continue
+		}
+		conditions = slices.Clone(if_.conditions)
+		if !d.Allow {
+			conditions = append(conditions, "it depends on the run: name its --type, --task-queue or --search-attribute")
+		}
+		return d.Policies, conditions, true
+	}
+	return nil, nil, false
 }
 
 func (a *app) showWhoCan(x whoCan, people bool) {

@@ -4,7 +4,7 @@
 // the look-up of one person. It refuses to know how the org is asked (Source), what the facts open (policy decides), and gates (they ask through
 // an interface of their own).
 //
-// The copy is for questions about many: evidence, who-can, access reviews. A gate's question about one person is asked of the org itself; the copy
+// The copy is for questions about many: evidence, who-can. A gate's question about one person is asked of the org itself; the copy
 // answers only while the org does not, and says how old it is.
 package directory
 
@@ -30,6 +30,13 @@ type User struct {
 type Group struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+}
+
+// Changes are a part of the org's log.
+type Changes struct {
+	List []Change  // in order
+	Next string    // the cursor after them; never empty
+	AsOf time.Time // without changes: when there were none; zero: when the log was asked for
 }
 
 // Change is what an event of the org's log means for the copy.
@@ -60,8 +67,8 @@ type Source interface {
 	User(ctx context.Context, id string) (User, error)
 	Group(ctx context.Context, id string) (Group, error)
 	GroupsOf(ctx context.Context, user string) ([]Group, error)
-	// Log is what changed after a cursor, in order, and the next cursor, which is never empty; with an empty cursor, from since on.
-	Log(ctx context.Context, cursor string, since time.Time) (changes []Change, next string, err error)
+	// Log is what changed after a cursor; with an empty cursor, from since on.
+	Log(ctx context.Context, cursor string, since time.Time) (Changes, error)
 }
 
 var (

@@ -65,26 +65,3 @@ func (d *Directory) Status(ctx context.Context) (Status, error) {
 	}
 	return s, nil
 }
-
-// Members lists the people of a group by its name, in order of their logins, for evidence and reviews; each is handed to f, so that none is kept in
-// memory.
-func (d *Directory) Members(ctx context.Context, group string, f func(User) error) error {
-	rows, err := d.store.db.QueryContext(ctx, `SELECT u.id, u.login, u.status, u.active FROM groups g JOIN members m ON m.group_id = g.id JOIN users u ON u.id = m.user_id WHERE g.name = ? ORDER BY u.login`, group)
-	if err != nil {
-		return fmt.Errorf("reading a group of the directory's copy: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var u User
-		if err := rows.Scan(&u.ID, &u.Login, &u.Status, &u.Active); err != nil {
-			return fmt.Errorf("reading a group of the directory's copy: %w", err)
-		}
-		if err := f(u); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("reading a group of the directory's copy: %w", err)
-	}
-	return nil
-}
