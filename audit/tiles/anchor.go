@@ -16,8 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/bailiwick-dev/bailiwick/internal/durable"
 )
 
@@ -303,10 +301,10 @@ func getCheckpoints(ctx context.Context, cfg AnchorConfig, from string) ([]byte,
 	return io.ReadAll(io.LimitReader(resp.Body, maxAnchored))
 }
 
-// anchored opens checkpoints with the log's key; those of other logs are passed over, and those that it did not sign are not believed.
-func anchored(notes [][]byte, v note.Verifier) (mine []checkpoint, unsigned int) {
+// anchored opens checkpoints with the log's keys; those of other logs are passed over, and those that none of them signed are not believed.
+func anchored(notes [][]byte, keys logKeys) (mine []checkpoint, unsigned int) {
 	for _, msg := range notes {
-		c, code, _ := openCheckpoint(msg, v)
+		c, code, _ := openCheckpoint(msg, keys)
 		switch code {
 		case "":
 			mine = append(mine, c)

@@ -51,9 +51,9 @@ func signedText(msg []byte) (string, error) {
 	return text + "\n", nil
 }
 
-// openCheckpoint checks msg against the verifier and returns what it says. code is empty when all is well. When only the
+// openCheckpoint checks msg against the keys, one of which must have signed it, and returns what it says. code is empty when all is well. When only the
 // signature or origin is wrong, the returned checkpoint still holds what it claims.
-func openCheckpoint(msg []byte, v note.Verifier) (c checkpoint, code Code, err error) {
+func openCheckpoint(msg []byte, keys logKeys) (c checkpoint, code Code, err error) {
 	text, err := signedText(msg)
 	if err != nil {
 		return checkpoint{}, CodeCheckpointMalformed, err
@@ -61,12 +61,16 @@ func openCheckpoint(msg []byte, v note.Verifier) (c checkpoint, code Code, err e
 	if c, err = parseCheckpoint(text); err != nil {
 		return checkpoint{}, CodeCheckpointMalformed, err
 	}
-	if c.origin != v.Name() {
-		return c, CodeCheckpointOrigin, fmt.Errorf("checkpoint is of the log %q, the verifier key is of %q", c.origin, v.Name())
+	if c.origin != keys.Name() {
+		return c, CodeCheckpointOrigin, fmt.Errorf("checkpoint is of the log %q, the verifier key is of %q", c.origin, keys.Name())
 	}
-	n, err := note.Open(msg, note.VerifierList(v))
+	n, err := note.Open(msg, note.VerifierList(keys.verifiers...))
 	if err != nil {
-		return c, CodeCheckpointSignature, fmt.Errorf("checkpoint is not signed by the verifier key (%08x): %w", v.KeyHash(), err)
+		err = fmt.Errorf("checkpoint is not signed by the verifier key (%s): %w", KeyID(keys.names[len(keys.names)-1]), err)
+		if keys.broken != nil {
+			err = fmt.Errorf("%w; and what the log says of keys that follow is not proven: %w", err, keys.broken)
+		}
+		return c, CodeCheckpointSignature, err
 	}
 	if n.Text != text {
 		return c, CodeCheckpointMalformed, errors.New("checkpoint has more than one text")

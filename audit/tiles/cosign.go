@@ -28,7 +28,7 @@ type WitnessURL struct {
 // CosignConfig are the settings of RunCosigning.
 type CosignConfig struct {
 	Log       string // the log's directory
-	Key       string // the log's verifier key
+	Key       string // the log's verifier key; where the log proves that another follows it, that one's checkpoints are cosigned too
 	Witnesses []WitnessURL
 	Quorum    int           // how many must cosign for checkpoint.witnessed to be replaced; default all
 	Interval  time.Duration // at most one round so often; default 10 s, at least 1 s
@@ -60,7 +60,6 @@ func RunCosigning(ctx context.Context, cfg CosignConfig) error {
 // cosigning is one RunCosigning.
 type cosigning struct {
 	cfg       CosignConfig
-	log       note.Verifier
 	verifiers []*witness.Verifier
 	sizes     []uint64 // what each witness is thought to have
 	done      uint64   // size of the last checkpoint that enough have cosigned
@@ -85,11 +84,10 @@ func newCosigning(cfg CosignConfig) (*cosigning, error) {
 	if cfg.Interval < time.Second {
 		return nil, fmt.Errorf("interval %v is less than 1s", cfg.Interval)
 	}
-	v, err := note.NewVerifier(cfg.Key)
-	if err != nil {
+	if _, err := note.NewVerifier(cfg.Key); err != nil {
 		return nil, fmt.Errorf("the log's key must have the form ORIGIN+HASH+KEY: %w", err)
 	}
-	c := &cosigning{cfg: cfg, log: v, sizes: make([]uint64, len(cfg.Witnesses))}
+	c := &cosigning{cfg: cfg, sizes: make([]uint64, len(cfg.Witnesses))}
 	seen := map[string]bool{}
 	for _, w := range cfg.Witnesses {
 		v, err := witness.NewVerifier(w.Key)
@@ -111,7 +109,11 @@ func (c *cosigning) round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading checkpoint: %w", err)
 	}
-	at, code, err := openCheckpoint(msg, c.log)
+	keys, err := logDir(c.cfg.Log).keys(c.cfg.Key)
+	if err != nil {
+		return err
+	}
+	at, code, err := openCheckpoint(msg, keys)
 	if code != "" {
 		return err
 	}

@@ -9,8 +9,20 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// BundleVersion is the integer version of the proof bundle's format. History: 1 (2026-11) first.
-const BundleVersion = 1
+// BundleVersion is the integer version of the proof bundle's format. History: 1 (2026-11) first; 2 (2026-11) with log_keys, which a bundle has when its
+// checkpoint is of a key that followed another. A bundle without them is still of version 1.
+const (
+	BundleVersion     = 1
+	BundleVersionKeys = 2
+)
+
+// VersionWith is the version of a bundle with these links.
+func VersionWith(links []KeyLink) int {
+	if len(links) > 0 {
+		return BundleVersionKeys
+	}
+	return BundleVersion
+}
 
 // BundleType is the value of a bundle's field "type".
 const BundleType = "bailiwick-proof-bundle"
@@ -36,11 +48,12 @@ const (
 // Bundle is a proof that one entry is in a log, with what is needed to judge the entry, in one document. Its JSON is described in
 // docs/audit-log.md. Whatever is in it is either covered by the checkpoint's signature, directly or by a digest, or refused.
 type Bundle struct {
-	Type        string          `json:"type"`         // BundleType
-	Version     int             `json:"v"`            // BundleVersion
-	Origin      string          `json:"origin"`       // of the log, as the maker states it
-	VerifierKey string          `json:"verifier_key"` // the log's, as the maker states it: a verifier must know it from elsewhere
-	Checkpoint  string          `json:"checkpoint"`   // signed note (https://c2sp.org/tlog-checkpoint)
+	Type        string          `json:"type"`               // BundleType
+	Version     int             `json:"v"`                  // see VersionWith
+	Origin      string          `json:"origin"`             // of the log, as the maker states it
+	VerifierKey string          `json:"verifier_key"`       // the log's that signed the checkpoint, as the maker states it: a verifier must know it from elsewhere, or a key of LogKeys
+	Checkpoint  string          `json:"checkpoint"`         // signed note (https://c2sp.org/tlog-checkpoint)
+	LogKeys     []KeyLink       `json:"log_keys,omitempty"` // how VerifierKey follows from keys before it, oldest first
 	Entry       ProvenEntry     `json:"entry"`
 	KeyHistory  []ProvenEntry   `json:"key_history,omitempty"`      // entries of the same gate, before this one, that name its attestation keys; ascending
 	Keys        json.RawMessage `json:"attestation_keys,omitempty"` // JWKS of keys that KeyHistory names by id
@@ -93,8 +106,8 @@ func parseBundle(raw []byte) (Bundle, error) {
 	if head.Type != BundleType {
 		return Bundle{}, refuse(CodeBundleMalformed, "its type is %.40q, not %q", head.Type, BundleType)
 	}
-	if head.Version != BundleVersion {
-		return Bundle{}, refuse(CodeBundleVersion, "it has version %d, this build reads version %d; use a newer bailiwick", head.Version, BundleVersion)
+	if head.Version != BundleVersion && head.Version != BundleVersionKeys {
+		return Bundle{}, refuse(CodeBundleVersion, "it has version %d, this build reads versions %d and %d; use a newer bailiwick", head.Version, BundleVersion, BundleVersionKeys)
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -104,6 +117,9 @@ func parseBundle(raw []byte) (Bundle, error) {
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return Bundle{}, refuse(CodeBundleMalformed, "something follows it")
+	}
+	if b.Version != VersionWith(b.LogKeys) {
+		return Bundle{}, refuse(CodeBundleVersion, "it has version %d and %d log_keys, which do not fit", b.Version, len(b.LogKeys))
 	}
 	again, err := b.Marshal()
 	if err != nil {

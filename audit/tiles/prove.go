@@ -13,7 +13,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
@@ -31,7 +30,7 @@ var ErrNotSealed = errors.New("entry is not sealed yet; a running sealer does so
 type ProveConfig struct {
 	Log         string   // the log's directory, or a copy of it
 	Journals    []string // the journals'; may be empty: only used to tell an entry that is not sealed from one that is not there
-	VerifierKey string   // the log's
+	VerifierKey string   // the log's; the bundle proves the keys that follow it, where one of those signed the checkpoint
 	ID          string   // the entry's id; when empty, Index counts. Finding an id reads the log from its end: with an index at hand, give Index
 	Index       uint64
 	// KeyEntries are indexes of the gate's entries that name attestation keys, from a search index; nil: the log is read backwards for
@@ -65,13 +64,15 @@ type prover struct {
 	cfg        ProveConfig
 	log        logDir
 	checkpoint checkpoint
-	message    string // the signed checkpoint
+	message    string    // the signed checkpoint
+	key        string    // that signed it
+	links      []KeyLink // from the key that is known to that one
 }
 
 func newProver(cfg ProveConfig) (*prover, error) {
-	verifier, err := note.NewVerifier(cfg.VerifierKey)
+	keys, err := logDir(cfg.Log).keys(cfg.VerifierKey)
 	if err != nil {
-		return nil, fmt.Errorf("the verifier key must have the form ORIGIN+HASH+KEY: %w", err)
+		return nil, err
 	}
 	msg, err := os.ReadFile(filepath.Join(cfg.Log, checkpointName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,20 +81,16 @@ func newProver(cfg ProveConfig) (*prover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint: %w", err)
 	}
-	c, code, err := openCheckpoint(msg, verifier)
+	c, code, err := openCheckpoint(msg, keys)
 	if code != "" {
 		return nil, refuse(code, "%v", err)
 	}
 	// Signatures of others, which a bundle's verifier could not check, stay out of it.
-	opened, err := note.Open(msg, note.VerifierList(verifier))
-	if err != nil {
+	p := &prover{cfg: cfg, log: logDir(cfg.Log), checkpoint: c}
+	if p.message, p.key, p.links, err = keys.own(msg); err != nil {
 		return nil, refuse(CodeCheckpointSignature, "%v", err)
 	}
-	own := opened.Text + "\n"
-	for _, sig := range opened.Sigs[:1] {
-		own += fmt.Sprintf("— %s %s\n", sig.Name, sig.Base64)
-	}
-	return &prover{cfg: cfg, log: logDir(cfg.Log), checkpoint: c, message: own}, nil
+	return p, nil
 }
 
 func (p *prover) bundle(ctx context.Context) (Bundle, error) {
@@ -108,8 +105,8 @@ func (p *prover) bundle(ctx context.Context) (Bundle, error) {
 		return Bundle{}, p.absent(ctx, index)
 	}
 	b := Bundle{
-		Type: BundleType, Version: BundleVersion, Origin: p.checkpoint.origin, VerifierKey: p.cfg.VerifierKey,
-		Checkpoint: p.message, Attestation: p.cfg.Attestation,
+		Type: BundleType, Version: VersionWith(p.links), Origin: p.checkpoint.origin, VerifierKey: p.key,
+		Checkpoint: p.message, LogKeys: p.links, Attestation: p.cfg.Attestation,
 	}
 	var err error
 	if b.Entry, err = p.prove(index); err != nil {

@@ -9,15 +9,13 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/bailiwick-dev/bailiwick/audit"
 )
 
 // PruneConfig says what may be removed from journals.
 type PruneConfig struct {
 	Log       string        // the log's directory
-	Key       string        // its verifier key: only what is under its signature counts as sealed
+	Key       string        // its verifier key: only what is under its signature, or that of one which follows it, counts as sealed
 	Journals  []string      // the journals, replicas among them
 	Older     time.Duration // only segments that were last written so long ago; at least a minute
 	Witnessed bool          // only what is under the cosigned checkpoint too
@@ -63,9 +61,9 @@ func Prune(ctx context.Context, cfg PruneConfig) ([]PrunedJournal, error) {
 // sealed returns how far the journals are used by the part of the log that nothing is needed for any more. The order says so for what was
 // published a while ago, which is on the safe side.
 func (cfg PruneConfig) sealed(ctx context.Context) (map[string]cursor, error) {
-	v, err := note.NewVerifier(cfg.Key)
+	keys, err := logDir(cfg.Log).keys(cfg.Key)
 	if err != nil {
-		return nil, fmt.Errorf("the verifier key must have the form ORIGIN+HASH+KEY: %w", err)
+		return nil, err
 	}
 	o, ok, err := logDir(cfg.Log).readOrder()
 	if err != nil {
@@ -86,7 +84,7 @@ func (cfg PruneConfig) sealed(ctx context.Context) (map[string]cursor, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, code, err := openCheckpoint(msg, v)
+		c, code, err := openCheckpoint(msg, keys)
 		if code != "" {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

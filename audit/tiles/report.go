@@ -55,7 +55,8 @@ type Report struct {
 	Remembered uint64        `json:"remembered,omitempty"` // size of the checkpoint seen before that this log was found to extend
 	Against    uint64        `json:"against,omitempty"`    // size of the largest checkpoint kept elsewhere that this log was found to extend
 	Cosigned   []Cosignature `json:"cosigned,omitempty"`
-	Removed    uint64        `json:"removed,omitempty"` // entries that retention has removed, as the log allows; their hashes were checked
+	LogKeys    []LogKeyUse   `json:"log_keys,omitempty"` // keys that followed the one given, as the log proves
+	Removed    uint64        `json:"removed,omitempty"`  // entries that retention has removed, as the log allows; their hashes were checked
 	Problems   []Problem     `json:"problems,omitempty"`
 	Suppressed uint64        `json:"suppressed,omitempty"` // problems beyond the first 100 of a code
 	Notes      []Problem     `json:"notes,omitempty"`      // what to know though it is not a problem

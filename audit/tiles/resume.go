@@ -1,6 +1,7 @@
 package tiles
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ type treeState struct {
 // is put back to the published checkpoint: nobody has seen the rest, and it is integrated again from the journals.
 func (s *sealing) resume(ctx context.Context) error {
 	log := logDir(s.cfg.Log)
-	published, err := s.readPublished()
+	published, resigned, err := s.readPublished()
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,13 @@ func (s *sealing) resume(ctx context.Context) error {
 		return fmt.Errorf("%w: the log's tiles do not have the root of its checkpoint (%d entries): verify it, and restore it from a copy",
 			ErrDiverged, published.size)
 	}
-	s.guard = &guard{Signer: s.cfg.Signer, origin: s.cfg.Signer.Name(), edge: edge}
+	if resigned != nil {
+		// What it says is the same, so a crash leaves one as good as the other.
+		if err := durable.WriteFile(filepath.Join(s.cfg.Log, checkpointName), resigned, 0o644); err != nil {
+			return fmt.Errorf("signing the checkpoint with the keys of now: %w", err)
+		}
+	}
+	s.guard = &guard{Signer: s.signers[0], origin: s.signers[0].Name(), edge: edge}
 	if err := s.resumeOrder(ctx, published.size); err != nil {
 		return err
 	}
@@ -120,32 +127,74 @@ func (s *sealing) resumeState(ctx context.Context, published checkpoint, state t
 	return s.inputs.rewind(s.planned)
 }
 
-// readPublished returns what the log's checkpoint says, after checking that it was signed with our key: the note is signed again
-// and compared, Ed25519 being deterministic (RFC 8032 section 5.1.6).
-func (s *sealing) readPublished() (checkpoint, error) {
-	empty := checkpoint{origin: s.cfg.Signer.Name(), root: (&frontier{}).root()}
+// readPublished returns what the log's checkpoint says, after checking that one of the keys that sign now has signed it, or one that such a key
+// follows by the log's own history. resigned is the same checkpoint with the signatures of the keys of now; nil when it has these.
+func (s *sealing) readPublished() (c checkpoint, resigned []byte, err error) {
+	origin := s.signers[0].Name()
 	msg, err := os.ReadFile(filepath.Join(s.cfg.Log, checkpointName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return empty, nil
+		return checkpoint{origin: origin, root: (&frontier{}).root()}, nil, nil
 	}
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("reading checkpoint: %w", err)
+		return checkpoint{}, nil, fmt.Errorf("reading checkpoint: %w", err)
 	}
 	text, err := signedText(msg)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("%w: %w", ErrDiverged, err)
+		return checkpoint{}, nil, fmt.Errorf("%w: %w", ErrDiverged, err)
 	}
-	c, err := parseCheckpoint(text)
+	if c, err = parseCheckpoint(text); err != nil {
+		return checkpoint{}, nil, fmt.Errorf("%w: %w", ErrDiverged, err)
+	}
+	again, err := note.Sign(&note.Note{Text: text}, s.signers...)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("%w: %w", ErrDiverged, err)
+		return checkpoint{}, nil, fmt.Errorf("checking checkpoint: %w", err)
 	}
-	again, err := note.Sign(&note.Note{Text: text}, s.cfg.Signer)
+	if c.origin == origin && bytes.Equal(again, msg) {
+		return c, nil, nil
+	}
+	ours, err := s.signedBefore(text, msg)
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("checking checkpoint: %w", err)
+		return checkpoint{}, nil, fmt.Errorf("checking checkpoint: %w", err)
 	}
-	if c.origin != s.cfg.Signer.Name() || string(again) != string(msg) {
-		return checkpoint{}, fmt.Errorf("%w: the log's checkpoint (of %q) was not signed with this key (of %q): use its key, or a new log directory",
-			ErrDiverged, c.origin, s.cfg.Signer.Name())
+	if c.origin != origin || !ours {
+		return checkpoint{}, nil, fmt.Errorf("%w: the log's checkpoint (of %q) was not signed with this key (of %q): use its key, or a new log directory",
+			ErrDiverged, c.origin, origin)
 	}
-	return c, nil
+	return c, again, nil
+}
+
+// signedBefore reports whether a checkpoint is signed by a key of now, or by one that a key of now follows. A note is signed again and compared,
+// Ed25519 being deterministic (RFC 8032 section 5.1.6).
+func (s *sealing) signedBefore(text string, msg []byte) (bool, error) {
+	for _, signer := range s.signers {
+		line, err := signatureOf(text, signer)
+		if err != nil {
+			return false, err
+		}
+		if bytes.Contains(msg, []byte("\n"+line)) {
+			return true, nil
+		}
+	}
+	links, err := readHistory(os.DirFS(s.cfg.Log))
+	if err != nil || len(links) == 0 {
+		return false, err
+	}
+	steps, err := followAll(links)
+	if err != nil {
+		return false, err
+	}
+	for i, step := range steps {
+		v, err := note.NewVerifier(step.to)
+		if err != nil || v.KeyHash() != s.signers[0].KeyHash() {
+			continue
+		}
+		keys, err := logDir(s.cfg.Log).keys(steps[0].from)
+		if err != nil {
+			return false, err
+		}
+		keys.verifiers = keys.verifiers[:i+2]
+		_, code, _ := openCheckpoint(msg, keys)
+		return code == "", nil
+	}
+	return false, nil
 }

@@ -17,10 +17,13 @@ import (
 
 // SealerConfig are the settings of the sealer.
 type SealerConfig struct {
-	Journals []string      // the journals' directories, one for each gate on this machine; they need not exist yet
-	Replicas string        // a directory whose subdirectories are the journals of remote gates, which may appear while it runs; may be empty
-	Log      string        // the log's directory; created (0700) when absent
-	Signer   note.Signer   // its name is the log's origin
+	Journals []string    // the journals' directories, one for each gate on this machine; they need not exist yet
+	Replicas string      // a directory whose subdirectories are the journals of remote gates, which may appear while it runs; may be empty
+	Log      string      // the log's directory; created (0700) when absent
+	Signer   note.Signer // its name is the log's origin
+	// Signers are those who sign each checkpoint now, as Keyring.Signers has them while a key is replaced; it is asked all the time, and what
+	// changes takes effect within about a second. nil: Signer alone.
+	Signers  func() ([]note.Signer, error)
 	Interval time.Duration // how soon an acknowledged entry is under a signed checkpoint; 200 ms to 1 s, default 1 s
 	Logger   *slog.Logger  // default discards
 }
@@ -55,7 +58,7 @@ func RunSealer(ctx context.Context, cfg SealerConfig) error {
 	switch {
 	case len(cfg.Journals) == 0 && cfg.Replicas == "" || cfg.Log == "":
 		return errors.New("starting sealer: it needs the directories of a journal and of the log")
-	case cfg.Signer == nil:
+	case cfg.Signer == nil && cfg.Signers == nil:
 		return errors.New("starting sealer: it needs a signer")
 	case cfg.Interval < 200*time.Millisecond || cfg.Interval > time.Second:
 		return fmt.Errorf("starting sealer: interval %v is not between 200ms and 1s", cfg.Interval)
@@ -77,8 +80,15 @@ func RunSealer(ctx context.Context, cfg SealerConfig) error {
 	for {
 		started := time.Now()
 		err := seal(ctx, cfg)
+		if errors.Is(err, errKeysChanged) {
+			err = nil
+		}
 		if ctx.Err() != nil || errors.Is(err, ErrDiverged) {
 			return err
+		}
+		if err == nil {
+			cfg.Logger.InfoContext(ctx, "the keys that sign checkpoints have changed")
+			continue
 		}
 		if time.Since(started) > 10*time.Second {
 			pause = 100 * time.Millisecond
@@ -93,9 +103,28 @@ func RunSealer(ctx context.Context, cfg SealerConfig) error {
 	}
 }
 
-// sealing is one run from start to the first error.
+// errKeysChanged ends a sealing whose checkpoints are to be signed by other keys from then on.
+var errKeysChanged = errors.New("the keys that sign checkpoints have changed")
+
+// signers are those who sign now.
+func (cfg SealerConfig) signers() ([]note.Signer, error) {
+	if cfg.Signers == nil {
+		return []note.Signer{cfg.Signer}, nil
+	}
+	all, err := cfg.Signers()
+	if err == nil && len(all) == 0 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the keys that sign checkpoints: %w", err)
+	}
+	return all, nil
+}
+
+// sealing is one run from start to the first error, or until other keys are to sign.
 type sealing struct {
 	cfg     SealerConfig
+	signers []note.Signer
 	guard   *guard
 	inputs  inputs
 	order   order
@@ -104,10 +133,14 @@ type sealing struct {
 	add     tessera.AddFn
 }
 
-// seal runs one sealing. It returns nil only when ctx ended and all that was added is under a checkpoint.
+// seal runs one sealing. It returns nil only when ctx ended, and errKeysChanged when other keys sign from now on, and then all that was added is under a
+// checkpoint.
 func seal(ctx context.Context, cfg SealerConfig) (err error) {
 	s := &sealing{cfg: cfg}
 	defer s.inputs.close()
+	if s.signers, err = cfg.signers(); err != nil {
+		return err
+	}
 	if err := s.resume(ctx); err != nil {
 		return fmt.Errorf("resuming log: %w", err)
 	}
@@ -117,7 +150,7 @@ func seal(ctx context.Context, cfg SealerConfig) (err error) {
 		return fmt.Errorf("opening log: %w", err)
 	}
 	options := tessera.NewAppendOptions().
-		WithCheckpointSigner(s.guard).
+		WithCheckpointSigner(s.guard, s.signers[1:]...). // the guard is asked first
 		WithCheckpointInterval(max(cfg.Interval/2, 100*time.Millisecond)).
 		WithBatching(batchEntries, cfg.Interval/20).
 		WithShutdownTimeout(stopTimeout)
@@ -129,16 +162,17 @@ func seal(ctx context.Context, cfg SealerConfig) (err error) {
 		return fmt.Errorf("opening log: %w", err)
 	}
 	s.add = appender.Add
-	if err := s.follow(ctx); err != nil {
-		return err
+	ended := s.follow(ctx)
+	if ended != nil && !errors.Is(ended, errKeysChanged) {
+		return ended
 	}
 	if err := shutdown(inner); err != nil {
 		return errors.Join(fmt.Errorf("publishing the last checkpoint: %w", err), s.guard.err())
 	}
-	return nil
+	return ended
 }
 
-// follow seals what the journals have and gets until ctx ends.
+// follow seals what the journals have and gets until ctx ends or other keys are to sign.
 func (s *sealing) follow(ctx context.Context) error {
 	poll := time.NewTicker(s.cfg.Interval / 5)
 	defer poll.Stop()
@@ -150,6 +184,11 @@ func (s *sealing) follow(ctx context.Context) error {
 		if err := s.guard.err(); err != nil {
 			return err
 		}
+		if ctx.Err() == nil {
+			if err := s.sameKeys(ctx); err != nil {
+				return err
+			}
+		}
 		if !atEnd && ctx.Err() == nil {
 			continue
 		}
@@ -159,6 +198,19 @@ func (s *sealing) follow(ctx context.Context) error {
 		case <-poll.C:
 		}
 	}
+}
+
+// sameKeys is errKeysChanged when other keys are to sign. Keys that can't be read for a while don't keep those at hand from signing.
+func (s *sealing) sameKeys(ctx context.Context) error {
+	now, err := s.cfg.signers()
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "whether the keys that sign checkpoints have changed can't be told", "error", err)
+		return nil
+	}
+	if !sameSigners(s.signers, now) {
+		return errKeysChanged
+	}
+	return nil
 }
 
 // sealBatch places the entries that are there, at most batchEntries, in the log's order, hands them to Tessera and waits until they are

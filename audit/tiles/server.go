@@ -27,7 +27,8 @@ type ServerConfig struct {
 // below wherever it is mounted with http.StripPrefix. It reads only, and only what is under the published checkpoint; a partial tile that
 // has been removed is cut from the full one.
 //
-// Besides, checkpoint.witnessed is the newest checkpoint with the cosignatures of enough witnesses, when there are any.
+// Besides, checkpoint.witnessed is the newest checkpoint with the cosignatures of enough witnesses, when there are any, and key-history.json proves
+// how the log's keys follow from each other, when it has had more than one.
 func NewServer(cfg ServerConfig) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -36,6 +37,7 @@ func NewServer(cfg ServerConfig) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /checkpoint", func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, checkpointName) })
 	mux.HandleFunc("GET /"+witnessedName, func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, witnessedName) })
+	mux.HandleFunc("GET /"+historyName, func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, historyName) })
 	mux.HandleFunc("GET /tile/{path...}", s.tile)
 	return mux
 }
@@ -56,6 +58,9 @@ func (s *server) checkpoint(w http.ResponseWriter, r *http.Request, name string)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if name == historyName {
+		w.Header().Set("Content-Type", "application/json")
+	}
 	w.Header().Set("Cache-Control", "no-cache") // a stale one hides what came since
 	_, _ = w.Write(msg)
 }

@@ -190,7 +190,7 @@ func TestTilesByTlog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, code, err := openCheckpoint(msg, v)
+	c, code, err := openCheckpoint(msg, alone(l.verifier, v))
 	if code != "" {
 		t.Fatal(err)
 	}

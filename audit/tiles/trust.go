@@ -20,7 +20,7 @@ import (
 
 // Trust is what a verifier of bundles knows from elsewhere.
 type Trust struct {
-	LogKeys []string // note verifier keys of the logs trusted; at least one
+	LogKeys []string // note verifier keys of the logs trusted; at least one. Keys that a bundle proves to follow one of them are as good
 	// AttestationKeys, when not empty, must hold the key of the bundle's attestation; then no key history is needed.
 	AttestationKeys attest.KeySet
 	Audience        string // the environment that an attestation must be made for; empty: any, and the report says which
@@ -33,6 +33,7 @@ type BundleReport struct {
 	Root        string            `json:"root"` // base64
 	Index       uint64            `json:"index"`
 	Entry       audit.Entry       `json:"entry"`
+	LogKeys     []LogKeyUse       `json:"log_keys,omitempty"` // keys of the log that the bundle proves, one from the other; the last signed the checkpoint
 	Keys        []KeyUse          `json:"key_history,omitempty"`
 	Attestation *attest.Statement `json:"attestation,omitempty"`
 	AttestedBy  string            `json:"attested_by,omitempty"`  // id of the key that signed it
@@ -69,7 +70,7 @@ func VerifyBundle(raw []byte, trust Trust) (BundleReport, error) {
 }
 
 func verifyBundle(b Bundle, trust Trust) (BundleReport, error) {
-	c, err := trust.checkpoint(b)
+	c, uses, err := trust.checkpoint(b)
 	if err != nil {
 		return BundleReport{}, err
 	}
@@ -77,7 +78,7 @@ func verifyBundle(b Bundle, trust Trust) (BundleReport, error) {
 	if err != nil {
 		return BundleReport{}, err
 	}
-	r := BundleReport{Origin: c.origin, Size: c.size, Root: base64.StdEncoding.EncodeToString(c.root[:]), Index: b.Entry.Index, Entry: e}
+	r := BundleReport{Origin: c.origin, Size: c.size, Root: base64.StdEncoding.EncodeToString(c.root[:]), Index: b.Entry.Index, Entry: e, LogKeys: uses}
 	if r.Keys, err = b.history(c, e); err != nil {
 		return BundleReport{}, err
 	}
@@ -104,34 +105,54 @@ func verifyBundle(b Bundle, trust Trust) (BundleReport, error) {
 	return r, nil
 }
 
-// checkpoint opens the bundle's checkpoint with the key that it states, if that is trusted.
-func (t Trust) checkpoint(b Bundle) (checkpoint, error) {
+// checkpoint opens the bundle's checkpoint with the key that it states, if that is trusted or follows from one that is.
+func (t Trust) checkpoint(b Bundle) (checkpoint, []LogKeyUse, error) {
 	if len(t.LogKeys) == 0 {
-		return checkpoint{}, errors.New("verifying bundle: no log key is trusted: get the log's verifier key from whoever runs it, not from the bundle")
+		return checkpoint{}, nil, errors.New("verifying bundle: no log key is trusted: get the log's verifier key from whoever runs it, not from the bundle")
 	}
 	for _, key := range t.LogKeys {
 		if _, err := note.NewVerifier(key); err != nil {
-			return checkpoint{}, fmt.Errorf("verifying bundle: a trusted log key must have the form ORIGIN+HASH+KEY: %w", err)
+			return checkpoint{}, nil, fmt.Errorf("verifying bundle: a trusted log key must have the form ORIGIN+HASH+KEY: %w", err)
 		}
 	}
-	if !slices.Contains(t.LogKeys, b.VerifierKey) {
-		return checkpoint{}, refuse(CodeKeyUntrusted, "the bundle is of a log with the key %.120q, which is not one that is trusted", b.VerifierKey)
+	uses, err := t.follow(b)
+	if err != nil {
+		return checkpoint{}, nil, err
 	}
 	v, err := note.NewVerifier(b.VerifierKey)
 	if err != nil {
-		return checkpoint{}, refuse(CodeKeyUntrusted, "%v", err)
+		return checkpoint{}, nil, refuse(CodeKeyUntrusted, "%v", err)
 	}
-	c, code, err := openCheckpoint([]byte(b.Checkpoint), v)
+	c, code, err := openCheckpoint([]byte(b.Checkpoint), alone(b.VerifierKey, v))
 	if code != "" {
-		return checkpoint{}, refuse(code, "%v", err)
+		return checkpoint{}, nil, refuse(code, "%v", err)
 	}
 	if text, sigs, ok := strings.Cut(b.Checkpoint, "\n\n"); !ok || signatures(text, sigs, v) != 1 {
-		return checkpoint{}, refuse(CodeCheckpointSignature, "the checkpoint has signatures beside the log's own, or not in canonical form; this build can't check them")
+		return checkpoint{}, nil, refuse(CodeCheckpointSignature, "the checkpoint has signatures beside the log's own, or not in canonical form; this build can't check them")
 	}
 	if b.Origin != c.origin {
-		return checkpoint{}, refuse(CodeCheckpointOrigin, "the bundle states the origin %.80q, its checkpoint %q", b.Origin, c.origin)
+		return checkpoint{}, nil, refuse(CodeCheckpointOrigin, "the bundle states the origin %.80q, its checkpoint %q", b.Origin, c.origin)
 	}
-	return c, nil
+	return c, uses, nil
+}
+
+// follow finds a trusted key from which the bundle's follows. Links are verified whether they are needed or not: nothing in a bundle is unproven.
+func (t Trust) follow(b Bundle) (uses []LogKeyUse, err error) {
+	steps, err := followAll(b.LogKeys)
+	if err != nil {
+		return nil, err
+	}
+	trusted := slices.Contains(t.LogKeys, b.VerifierKey)
+	for i, s := range steps {
+		if trusted = trusted || slices.Contains(t.LogKeys, s.from); i == len(steps)-1 && s.to != b.VerifierKey {
+			return nil, refuse(CodeKeyHistory, "the bundle's keys lead to %.120q, and its checkpoint is of %.120q", s.to, b.VerifierKey)
+		}
+		uses = append(uses, s.use)
+	}
+	if !trusted {
+		return nil, refuse(CodeKeyUntrusted, "the bundle is of a log with the key %.120q, which is not one that is trusted, and follows from none", b.VerifierKey)
+	}
+	return uses, nil
 }
 
 // signatures counts the signature lines of a note of which each is by v and canonically encoded; 0 when any is not.

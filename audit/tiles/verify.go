@@ -21,7 +21,7 @@ import (
 type VerifyConfig struct {
 	Log         string   // the log's directory, or a copy of it
 	Journals    []string // the journals' directories, or copies; entries of gates whose journal is not among them are not compared
-	VerifierKey string   // note verifier key, as LoadOrCreateKey returned it; its name is the origin expected
+	VerifierKey string   // note verifier key, as LoadOrCreateKey returned it; its name is the origin expected. Keys that the log proves to follow it are believed
 	// Remember is a file that keeps the newest checkpoint found good, so that a log rolled back or rewritten since is noticed. Keep
 	// it where those who can change the log can't. Empty: nothing is remembered. It is updated only when the log is found good.
 	Remember string
@@ -40,8 +40,7 @@ type VerifyConfig struct {
 // there, a disk that can't be read, or ctx ended.
 func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 	v := &verification{cfg: cfg, log: logDir(cfg.Log)}
-	verifier, err := note.NewVerifier(cfg.VerifierKey)
-	if err != nil {
+	if _, err := note.NewVerifier(cfg.VerifierKey); err != nil {
 		return v.report, fmt.Errorf("verifying log: the verifier key must have the form ORIGIN+HASH+KEY: %w", err)
 	}
 	dirs := distinct(cfg.Journals)
@@ -52,7 +51,11 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 			return v.report, fmt.Errorf("verifying log: %s is not a directory", dir)
 		}
 	}
-	if err := v.run(ctx, verifier, dirs); err != nil {
+	keys, err := v.log.keys(cfg.VerifierKey)
+	if err != nil {
+		return v.report, fmt.Errorf("verifying log: %w", err)
+	}
+	if err := v.run(ctx, keys, dirs); err != nil {
 		return v.report, fmt.Errorf("verifying log: %w", err)
 	}
 	return v.report, nil
@@ -76,16 +79,17 @@ type verification struct {
 	removal  removal // what retention took away
 }
 
-func (v *verification) run(ctx context.Context, verifier note.Verifier, dirs []string) error {
-	msg, err := v.readCheckpoint(verifier)
+func (v *verification) run(ctx context.Context, keys logKeys, dirs []string) error {
+	msg, err := v.readCheckpoint(keys)
 	if err != nil {
 		return err
 	}
-	if err := v.readRemembered(verifier); err != nil {
+	if err := v.readRemembered(keys); err != nil {
 		return err
 	}
-	v.pinAgainst(verifier)
-	if err := v.pinWitnessed(verifier); err != nil {
+	v.pinKeys(keys)
+	v.pinAgainst(keys)
+	if err := v.pinWitnessed(keys); err != nil {
 		return err
 	}
 	v.pinned() // those of an empty log
@@ -120,7 +124,7 @@ func (v *verification) run(ctx context.Context, verifier note.Verifier, dirs []s
 }
 
 // readCheckpoint reads the log's checkpoint. One that can't be trusted is a problem, and still says how far to read.
-func (v *verification) readCheckpoint(verifier note.Verifier) ([]byte, error) {
+func (v *verification) readCheckpoint(keys logKeys) ([]byte, error) {
 	msg, err := os.ReadFile(filepath.Join(v.cfg.Log, checkpointName))
 	if errors.Is(err, fs.ErrNotExist) {
 		v.report.problem(CodeCheckpointMissing, 0, "the log has no checkpoint: nothing is sealed yet, or it was removed")
@@ -129,7 +133,7 @@ func (v *verification) readCheckpoint(verifier note.Verifier) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint: %w", err)
 	}
-	c, code, err := openCheckpoint(msg, verifier)
+	c, code, err := openCheckpoint(msg, keys)
 	if code != "" {
 		v.report.problem(code, 0, "%v", err)
 	}
@@ -142,7 +146,7 @@ func (v *verification) readCheckpoint(verifier note.Verifier) ([]byte, error) {
 }
 
 // readRemembered reads the checkpoint that was found good before, and compares sizes. Its root is compared on the way.
-func (v *verification) readRemembered(verifier note.Verifier) error {
+func (v *verification) readRemembered(keys logKeys) error {
 	if v.cfg.Remember == "" {
 		return nil
 	}
@@ -153,7 +157,7 @@ func (v *verification) readRemembered(verifier note.Verifier) error {
 	if err != nil {
 		return fmt.Errorf("reading remembered checkpoint: %w", err)
 	}
-	c, code, err := openCheckpoint(msg, verifier)
+	c, code, err := openCheckpoint(msg, keys)
 	if code != "" {
 		v.report.problem(CodeRememberedInvalid, 0, "remembered checkpoint %s: %v", v.cfg.Remember, err)
 		return nil

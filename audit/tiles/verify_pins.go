@@ -53,11 +53,22 @@ func (v *verification) addPin(p pin) {
 	})
 }
 
+// pinKeys has the log extend each checkpoint under which it put its next key on record.
+func (v *verification) pinKeys(keys logKeys) {
+	if keys.broken != nil {
+		v.report.problem(CodeKeyHistory, 0, "%v", keys.broken)
+	}
+	for _, s := range keys.steps {
+		v.report.LogKeys = append(v.report.LogKeys, s.use)
+		v.addPin(pin{checkpoint: s.at, where: "the checkpoint under which the key " + KeyID(s.to) + " follows"})
+	}
+}
+
 // pinAgainst takes in the checkpoints kept elsewhere.
-func (v *verification) pinAgainst(verifier note.Verifier) {
-	mine, unsigned := anchored(v.cfg.Against, verifier)
+func (v *verification) pinAgainst(keys logKeys) {
+	mine, unsigned := anchored(v.cfg.Against, keys)
 	if unsigned > 0 || len(mine) == 0 && len(v.cfg.Against) > 0 {
-		v.report.problem(CodeRememberedInvalid, 0, "of %d checkpoints kept elsewhere %d are this log's and signed by its key", len(v.cfg.Against), len(mine))
+		v.report.problem(CodeRememberedInvalid, 0, "of %d checkpoints kept elsewhere %d are this log's and signed by its key, or one that follows it", len(v.cfg.Against), len(mine))
 	}
 	for _, c := range mine {
 		v.addPin(pin{c, "a checkpoint kept elsewhere", &v.report.Against})
@@ -65,7 +76,7 @@ func (v *verification) pinAgainst(verifier note.Verifier) {
 }
 
 // pinWitnessed checks the cosigned checkpoint, and that enough of the witnesses given have signed it.
-func (v *verification) pinWitnessed(verifier note.Verifier) error {
+func (v *verification) pinWitnessed(keys logKeys) error {
 	if len(v.cfg.Witnesses) == 0 {
 		return nil
 	}
@@ -73,7 +84,7 @@ func (v *verification) pinWitnessed(verifier note.Verifier) error {
 	if quorum == 0 {
 		quorum = len(v.cfg.Witnesses)
 	}
-	verifiers := []note.Verifier{verifier}
+	verifiers := slices.Clone(keys.verifiers)
 	for _, key := range v.cfg.Witnesses {
 		w, err := witness.NewVerifier(key)
 		if err != nil {
@@ -89,7 +100,7 @@ func (v *verification) pinWitnessed(verifier note.Verifier) error {
 	if err != nil {
 		return err
 	}
-	c, code, err := openCheckpoint(msg, verifier)
+	c, code, err := openCheckpoint(msg, keys)
 	if code != "" {
 		v.report.problem(code, 0, "cosigned checkpoint: %v", err)
 		return nil
@@ -101,7 +112,7 @@ func (v *verification) pinWitnessed(verifier note.Verifier) error {
 	}
 	signed := map[string]bool{}
 	for _, sig := range n.Sigs {
-		if sig.Name != verifier.Name() || sig.Hash != verifier.KeyHash() {
+		if !keys.has(sig) {
 			signed[fmt.Sprintf("%s+%08x", sig.Name, sig.Hash)] = true
 			at, _ := witness.Time(sig)
 			v.report.Cosigned = append(v.report.Cosigned, Cosignature{Witness: sig.Name, Time: at, Size: c.size})
