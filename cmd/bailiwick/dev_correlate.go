@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,7 +10,11 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/correlate"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/okta/syslog"
 )
+
+// correlateEvery is how often correlation looks for what is new, and how old it lets it be that there is nothing: revocation, which asks sooner, asks for both.
+const correlateEvery = 2 * time.Second
 
 // correlateSince is how far back the org's log is taken when it is taken for the first time.
 const correlateSince = 24 * time.Hour
@@ -18,8 +23,8 @@ const correlateSince = 24 * time.Hour
 // changed groups is recorded by revocation, which hears of it sooner.
 func (d *devEnv) followOrgLog(ctx context.Context, plane *control.Plane, org *oktaDirectory, logger *slog.Logger) error {
 	p, err := correlate.Open(correlate.Config{
-		Log: systemLog{org.client, time.Now().Add(-correlateSince)}, State: d.state.path("correlate.json"), Issuer: org.issuer,
-		Record: plane.Record, Every: 2 * time.Second, Logger: logger,
+		Log: systemLog{org.log, time.Now().Add(-correlateSince)}, State: d.state.path("correlate.json"), Issuer: org.issuer,
+		Record: plane.Record, Every: correlateEvery, Logger: logger,
 	})
 	if err != nil {
 		return fmt.Errorf("following the org's log: %w", err)
@@ -30,18 +35,21 @@ func (d *devEnv) followOrgLog(ctx context.Context, plane *control.Plane, org *ok
 
 // systemLog is the org's System Log as correlation reads it.
 type systemLog struct {
-	client *okta.Client
-	since  time.Time
+	log   *syslog.Log
+	since time.Time
 }
 
 // Page implements correlate.SystemLog. Waiting for the org's rate limits is the client's business.
 func (s systemLog) Page(ctx context.Context, cursor string) ([]correlate.Event, string, error) {
-	events, next, err := s.client.Logs(ctx, cursor, s.since, "")
-	if err != nil {
+	page, err := s.log.After(ctx, cursor, s.since, correlateEvery)
+	switch {
+	case okta.IsBadRequest(err) && cursor != "", errors.Is(err, syslog.ErrCursor):
+		return nil, "", fmt.Errorf("%w: %w", correlate.ErrCursor, err)
+	case err != nil:
 		return nil, "", err
 	}
-	out := make([]correlate.Event, len(events))
-	for i, e := range events {
+	out := make([]correlate.Event, len(page.Events))
+	for i, e := range page.Events {
 		out[i] = correlate.Event{
 			ID: e.UUID, Type: e.EventType, At: e.Published, Success: e.Outcome.Result == "SUCCESS", Actor: partyOf(e.Actor),
 			Session: e.AuthenticationContext.ExternalSessionID, Debug: map[string]string{},
@@ -55,7 +63,7 @@ func (s systemLog) Page(ctx context.Context, cursor string) ([]correlate.Event, 
 			}
 		}
 	}
-	return out, next, nil
+	return out, page.Next, nil
 }
 
 func partyOf(p okta.LogParty) correlate.Party {

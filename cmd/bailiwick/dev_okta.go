@@ -14,6 +14,7 @@ import (
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/okta/syslog"
 	"github.com/bailiwick-dev/bailiwick/internal/rotation"
 	"github.com/bailiwick-dev/bailiwick/standing"
 )
@@ -22,7 +23,8 @@ import (
 // needs. It is the group back end and the directory of access requests, and the directory of revocations.
 type oktaDirectory struct {
 	client *okta.Client
-	issuer string // of the custom authorization server whose tokens name these people
+	log    *syslog.Log // for all who follow what happens in the org
+	issuer string      // of the custom authorization server whose tokens name these people
 
 	mu     sync.Mutex        // covers groups
 	groups map[string]string // name → id
@@ -79,7 +81,7 @@ func (o *orgServer) grantScopes(ctx context.Context, app string, scopes []string
 }
 
 func newOktaDirectory(client *okta.Client, issuer string) *oktaDirectory {
-	return &oktaDirectory{client: client, issuer: issuer, groups: map[string]string{}}
+	return &oktaDirectory{client: client, log: syslog.New(client, nil), issuer: issuer, groups: map[string]string{}}
 }
 
 // uid is the org's id of a principal; false for one of another issuer, or who is no person.

@@ -15,6 +15,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/okta/syslog"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation/ssf"
 	"github.com/bailiwick-dev/bailiwick/policy"
@@ -85,25 +86,25 @@ func (o *oktaDirectory) Find(ctx context.Context, uid string) (p revocation.Pers
 	return p, true, err
 }
 
-// After reads the org's System Log.
+// After reads the org's System Log. It takes nothing for told that the org does not say now, and so does the asking for all who follow.
 func (o *oktaDirectory) After(ctx context.Context, cursor string, since time.Time) (out []revocation.Happening, next string, err error) {
-	events, next, err := o.client.Logs(ctx, cursor, since, "")
+	page, err := o.log.After(ctx, cursor, since, 0)
 	switch {
 	case okta.IsRateLimited(err):
 		return nil, "", fmt.Errorf("%w: %w", revocation.ErrLimited, err)
-	case okta.IsBadRequest(err) && cursor != "":
+	case okta.IsBadRequest(err) && cursor != "", errors.Is(err, syslog.ErrCursor):
 		return nil, "", fmt.Errorf("%w: %w", revocation.ErrCursor, err)
 	case err != nil:
 		return nil, "", err
 	}
-	for _, e := range events {
+	for _, e := range page.Events {
 		h := revocation.Happening{ID: e.UUID, Type: e.EventType, At: e.Published, Outcome: e.Outcome.Result, Actor: logParty(e.Actor), Session: e.AuthenticationContext.ExternalSessionID}
 		for _, t := range e.Target {
 			h.Targets = append(h.Targets, logParty(t))
 		}
 		out = append(out, h)
 	}
-	return out, next, nil
+	return out, page.Next, nil
 }
 
 func logParty(p okta.LogParty) revocation.Party {

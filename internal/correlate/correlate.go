@@ -38,10 +38,14 @@ type Event struct {
 type Party struct{ ID, Type, Login, Name string }
 
 // SystemLog is the provider's log, read forward. An empty cursor begins where the implementation was told to. There is always a next cursor; no
-// events means that there are none yet. An error with a method RetryAfter() time.Duration says when to come back.
+// events means that there are none yet. An error with a method RetryAfter() time.Duration says when to come back, one that wraps ErrCursor that the cursor
+// is too old.
 type SystemLog interface {
 	Page(ctx context.Context, cursor string) (events []Event, next string, err error)
 }
+
+// ErrCursor: the provider does not know the cursor any more. The log is read from the beginning again; what was taken has the ids that it had.
+var ErrCursor = errors.New("the cursor is not valid any more")
 
 // Config are the settings of a poller.
 type Config struct {
@@ -133,6 +137,10 @@ func (p *Poller) Run(ctx context.Context) {
 // are written again under the same ids.
 func (p *Poller) Take(ctx context.Context) (fresh int, err error) {
 	events, next, err := p.cfg.Log.Page(ctx, p.state.Cursor)
+	if errors.Is(err, ErrCursor) && p.state.Cursor != "" {
+		p.cfg.Logger.WarnContext(ctx, "the identity provider does not know any more where its log was read to; it is read again", "error", err)
+		events, next, err = p.cfg.Log.Page(ctx, "")
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -11,24 +11,29 @@ import (
 func (d *Directory) follow(ctx context.Context, m map[string]string, round int64) error {
 	for empty := 0; ; {
 		asked := d.cfg.Clock()
-		changes, next, err := d.cfg.Source.Log(ctx, m[metaLog], moment(m[metaSince]))
+		page, err := d.cfg.Source.Log(ctx, m[metaLog], moment(m[metaSince]))
 		if err != nil {
 			return err
 		}
-		look, err := d.look(ctx, changes)
+		look, err := d.look(ctx, page.List)
 		if err != nil {
 			return err
 		}
 		// A page without events is the end, unless it is one of a stretch that the org's filter left nothing of: then the cursor has moved.
-		if empty++; len(changes) > 0 {
+		if empty++; len(page.List) > 0 {
 			empty = 0
 		}
-		end := empty > 0 && next == m[metaLog] || empty >= emptyPages
-		to := map[string]string{metaLog: next}
+		end := empty > 0 && page.Next == m[metaLog] || empty >= emptyPages
+		to := map[string]string{metaLog: page.Next}
 		if end {
-			to[metaAsOf] = written(asked)
+			if !page.AsOf.IsZero() {
+				asked = page.AsOf
+			}
+			if asked.After(moment(m[metaAsOf])) {
+				to[metaAsOf] = written(asked)
+			}
 		}
-		if err := d.keep(ctx, m, to, func(tx *sql.Tx) error { return d.take(ctx, tx, changes, look, round) }); err != nil {
+		if err := d.keep(ctx, m, to, func(tx *sql.Tx) error { return d.take(ctx, tx, page.List, look, round) }); err != nil {
 			return err
 		}
 		if end {

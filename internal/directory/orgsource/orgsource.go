@@ -6,16 +6,22 @@ package orgsource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/directory"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
+	"github.com/bailiwick-dev/bailiwick/internal/okta/syslog"
 )
 
 // Source is an org as a directory reads it.
-type Source struct{ Client *okta.Client }
+type Source struct {
+	Client *okta.Client
+	Shared *syslog.Log   // the log where others follow it too; default: the client is asked for what can change the copy
+	Age    time.Duration // how old may be what the shared log tells of there being nothing new
+}
 
 // filter leaves out of the System Log what can't change the copy, sign-ins above all.
 const filter = `eventType sw "user.lifecycle." or eventType sw "user.account." or eventType sw "group."`
@@ -70,16 +76,25 @@ func (s Source) GroupsOf(ctx context.Context, id string) (out []directory.Group,
 	return out, nil
 }
 
-func (s Source) Log(ctx context.Context, cursor string, since time.Time) ([]directory.Change, string, error) {
-	events, next, err := s.Client.Logs(ctx, cursor, since, filter)
+func (s Source) Log(ctx context.Context, cursor string, since time.Time) (directory.Changes, error) {
+	var page syslog.Page
+	var err error
+	if s.Shared != nil {
+		page, err = s.Shared.After(ctx, cursor, since, s.Age)
+	} else {
+		page.Events, page.Next, err = s.Client.Logs(ctx, cursor, since, filter)
+	}
+	if errors.Is(err, syslog.ErrCursor) {
+		return directory.Changes{}, fmt.Errorf("%w: %w", directory.ErrCursor, err)
+	}
 	if err != nil {
-		return nil, "", told(err, cursor)
+		return directory.Changes{}, told(err, cursor)
 	}
-	out := make([]directory.Change, 0, len(events))
-	for i := range events {
-		out = append(out, changes(&events[i])...)
+	out := directory.Changes{List: make([]directory.Change, 0, len(page.Events)), Next: page.Next, AsOf: page.AsOf}
+	for i := range page.Events {
+		out.List = append(out.List, changes(&page.Events[i])...)
 	}
-	return out, next, nil
+	return out, nil
 }
 
 func user(u *okta.User) directory.User {
