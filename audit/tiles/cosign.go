@@ -185,3 +185,48 @@ func (l logDir) proveTree(at checkpoint, old uint64) ([]tlog.Hash, error) {
 	}
 	return proof, nil
 }
+
+// Lack is a witness that did not cosign, and why.
+type Lack struct {
+	Witness string
+	Err     error
+}
+
+// Lacking asks each witness to cosign the newest checkpoint with the signature of cfg.Key alone, and returns those that do not: a witness that was not
+// given the key yet, or is away. It is how a log learns who would be lost when its earlier key stops signing.
+func Lacking(ctx context.Context, cfg CosignConfig) ([]Lack, error) {
+	c, err := newCosigning(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("asking witnesses about a key: %w", err)
+	}
+	msg, err := os.ReadFile(filepath.Join(cfg.Log, checkpointName))
+	if err != nil {
+		return nil, fmt.Errorf("asking witnesses about a key: %w", err)
+	}
+	v, err := note.NewVerifier(cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("asking witnesses about a key: %w", err)
+	}
+	keys := alone(cfg.Key, v)
+	at, code, err := openCheckpoint(msg, keys)
+	if code != "" {
+		return nil, fmt.Errorf("asking witnesses about a key: %w", err)
+	}
+	own, _, _, err := keys.own(msg)
+	if err != nil {
+		return nil, fmt.Errorf("asking witnesses about a key: %w", err)
+	}
+	errs := make([]error, len(c.verifiers))
+	var wg sync.WaitGroup
+	for i := range c.verifiers {
+		wg.Go(func() { _, errs[i] = c.ask(ctx, i, at, []byte(own)) })
+	}
+	wg.Wait()
+	var lacking []Lack
+	for i, err := range errs {
+		if err != nil {
+			lacking = append(lacking, Lack{c.verifiers[i].Name(), err})
+		}
+	}
+	return lacking, ctx.Err()
+}

@@ -37,7 +37,7 @@ func NewServer(cfg ServerConfig) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /checkpoint", func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, checkpointName) })
 	mux.HandleFunc("GET /"+witnessedName, func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, witnessedName) })
-	mux.HandleFunc("GET /"+historyName, func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, historyName) })
+	mux.HandleFunc("GET /"+HistoryName, func(w http.ResponseWriter, r *http.Request) { s.checkpoint(w, r, HistoryName) })
 	mux.HandleFunc("GET /tile/{path...}", s.tile)
 	return mux
 }
@@ -58,7 +58,7 @@ func (s *server) checkpoint(w http.ResponseWriter, r *http.Request, name string)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if name == historyName {
+	if name == HistoryName {
 		w.Header().Set("Content-Type", "application/json")
 	}
 	w.Header().Set("Cache-Control", "no-cache") // a stale one hides what came since

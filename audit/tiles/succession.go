@@ -26,8 +26,8 @@ const (
 // CodeKeyHistory is the code of a history of log keys that does not lead from one key to the next.
 const CodeKeyHistory Code = "log_key_history"
 
-// historyName is the file in a log's directory that holds the proofs by which each of its keys follows from the one before.
-const historyName = "key-history.json"
+// HistoryName is the file in a log's directory that holds the proofs by which each of its keys follows from the one before.
+const HistoryName = "key-history.json"
 
 // keyHistory is that file. History: version 1 (2026-11) first.
 type keyHistory struct {
@@ -171,7 +171,7 @@ func (k logKeys) has(s note.Signature) bool {
 
 // readHistory reads a log's history of keys, unverified; a log that never changed its key has none.
 func readHistory(log fs.FS) ([]KeyLink, error) {
-	raw, err := fs.ReadFile(log, historyName)
+	raw, err := fs.ReadFile(log, HistoryName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -180,16 +180,21 @@ func readHistory(log fs.FS) ([]KeyLink, error) {
 	}
 	var h keyHistory
 	if err := json.Unmarshal(raw, &h); err != nil || h.Version != 1 {
-		return nil, refuse(CodeKeyHistory, "%s is not a history of keys of version 1", historyName)
+		return nil, refuse(CodeKeyHistory, "%s is not a history of keys of version 1", HistoryName)
 	}
 	return h.Links, nil
 }
 
+func marshalHistory(links []KeyLink) ([]byte, error) {
+	raw, err := json.MarshalIndent(keyHistory{1, links}, "", "\t")
+	return append(raw, '\n'), err
+}
+
 // writeHistory replaces it. A crash leaves the old one or the new one, whole.
 func (l logDir) writeHistory(links []KeyLink) error {
-	raw, err := json.MarshalIndent(keyHistory{1, links}, "", "\t")
+	raw, err := marshalHistory(links)
 	if err == nil {
-		err = durable.WriteFile(filepath.Join(string(l), historyName), append(raw, '\n'), 0o644)
+		err = durable.WriteFile(filepath.Join(string(l), HistoryName), raw, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the history of the log's keys: %w", err)
@@ -252,6 +257,7 @@ type Signed struct {
 	Message string    // with one signature, that of Key
 	Key     string    // note verifier key
 	Links   []KeyLink // from the known key to Key; none when they are the same
+	History []byte    // Links as HistoryName in a copy of the log has them; nil: there are none
 }
 
 // OpenCheckpoint reads a log's checkpoint from its files.
@@ -275,6 +281,8 @@ func OpenCheckpoint(log fs.FS, known string) (Signed, error) {
 	if s.Message, s.Key, s.Links, err = keys.own(msg); err != nil {
 		return Signed{}, refuse(CodeCheckpointSignature, "%v", err)
 	}
-	s.Text, err = signedText(msg)
+	if s.Text, err = signedText(msg); err == nil && len(s.Links) > 0 {
+		s.History, err = marshalHistory(s.Links)
+	}
 	return s, err
 }

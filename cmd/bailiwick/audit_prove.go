@@ -379,6 +379,9 @@ func (a *app) showBundle(r tiles.BundleReport, err error) error {
 	fmt.Fprintln(w, w.green(w.bold("The bundle proves this entry.")))
 	field(w, "log", fmt.Sprintf("%s, %d entries under the checkpoint", safe(r.Origin), r.Size))
 	field(w, "root", r.Root)
+	for _, k := range r.LogKeys {
+		field(w, "log key", fmt.Sprintf("%s, which follows by entry %d at %s", safe(k.Key), k.Index, k.Time.UTC().Format(time.RFC3339)))
+	}
 	for _, k := range r.Keys {
 		field(w, "key", fmt.Sprintf("%s, named by the gate in entry %d at %s", safe(k.KeyID), k.Index, k.Time.UTC().Format(time.RFC3339)))
 	}

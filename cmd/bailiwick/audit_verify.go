@@ -181,6 +181,9 @@ func (a *app) showVerification(r tiles.Report, indexed *index.Report) error {
 	if r.Remembered > 0 {
 		row("history", fmt.Sprintf("extends the log of %d entries that you verified before", r.Remembered))
 	}
+	for _, k := range r.LogKeys {
+		row("log key", fmt.Sprintf("%s, which follows by entry %d at %s", safe(k.Key), k.Index, k.Time.UTC().Format(time.RFC3339)))
+	}
 	for _, n := range r.Notes {
 		row("note", safe(n.String()))
 	}

@@ -25,7 +25,7 @@ import (
 type controlPlane struct {
 	plane       *control.Plane
 	server      *http.Server
-	verifierKey string // of the log
+	verifierKey string // by which the log is known
 	failed      chan error
 	log         io.Closer
 	receiver    io.Closer // of remote gates' journals
@@ -52,7 +52,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if _, err := attest.OpenKeys(attest.KeysConfig{Path: gateKeys}); err != nil { // made before the gate starts, so that they can be published
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
-	logSigner, verifierKey, err := tiles.LoadOrCreateKey(d.state.path("keys", "log.key"), "bailiwick.dev/"+d.name())
+	ring, verifierKey, err := d.openLogKeys()
 	if err != nil {
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
@@ -95,7 +95,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if c.revocation, err = d.startRevocation(ctx, c, org, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
-	if c.keys, err = d.openRotations(ctx, c.plane, c.standing, logger); err != nil {
+	if c.keys, err = d.openRotations(ctx, c.plane, c.standing, ring, logger); err != nil {
 		return nil, errors.Join(err, c.plane.Close(), c.standing.Close(), log.Close())
 	}
 	if err := d.startDirectory(ctx, c, org, logger); err != nil {
@@ -125,7 +125,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	sealing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	go func() {
-		err := tiles.RunSealer(sealing, tiles.SealerConfig{Journals: c.journals, Replicas: d.state.path("replicas"), Log: c.sealed, Signer: logSigner, Logger: logger})
+		err := tiles.RunSealer(sealing, tiles.SealerConfig{Journals: c.journals, Replicas: d.state.path("replicas"), Log: c.sealed, Signers: ring.Signers, Logger: logger})
 		if err != nil {
 			c.failed <- fmt.Errorf("sealing the audit log: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/control"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
@@ -30,7 +31,7 @@ import (
 var keyScopes = []string{"okta.authorizationServers.manage", "okta.apps.manage"}
 
 // devTimes are short, so that a rotation can be watched. TokenLifetime is the org's own.
-var devTimes = rotation.Times{Verifiers: time.Minute, Watch: 15 * time.Second, TokenLifetime: time.Hour, Overlap: time.Minute, Retry: 5 * time.Minute, Heartbeat: 10 * time.Second}
+var devTimes = rotation.Times{Verifiers: time.Minute, Watch: 15 * time.Second, TokenLifetime: time.Hour, Overlap: time.Minute, CheckpointOverlap: time.Minute, Retry: 5 * time.Minute, Heartbeat: 10 * time.Second}
 
 // rotations are the keys that the control plane looks after, and the register of verifiers.
 type rotations struct {
@@ -40,7 +41,7 @@ type rotations struct {
 }
 
 // openRotations serves what is asked about keys, before the plane serves. Rotations are refused as unavailable until start has connected.
-func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *feed.Feed, logger *slog.Logger) (*rotations, error) {
+func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *feed.Feed, ring *tiles.Keyring, logger *slog.Logger) (*rotations, error) {
 	wrap := func(err error) error { return fmt.Errorf("preparing rotations of keys: %w", err) }
 	registry, err := rotation.OpenRegistry(ctx, rotation.RegistryConfig{DSN: d.state.path("standing", "verifiers.db"), Expected: followers(f), Logger: logger})
 	if err != nil {
@@ -56,7 +57,7 @@ func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *fee
 	}
 	times := devTimes
 	if d.flags.keyTimes > 0 {
-		times.Watch, times.Overlap = d.flags.keyTimes, d.flags.keyTimes
+		times.Watch, times.Overlap, times.CheckpointOverlap = d.flags.keyTimes, d.flags.keyTimes, d.flags.keyTimes
 	}
 	s, err := rotation.New(rotation.Config{
 		Servers: oktakeys.Servers{Client: org}, Apps: oktakeys.Apps{Client: org}, Prove: d.proveCredential(plane.Verifier()), Verifiers: registry, Decider: plane, Recorder: plane, Times: times, Logger: logger,
@@ -68,6 +69,7 @@ func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *fee
 			{ID: devorg.ReleaseAgent, Label: "release agent", File: d.agentSecret(), Secret: true},
 		},
 		Attestations: []rotation.AttestationTarget{{ID: d.name(), Dir: d.state.path("keys", "attestation")}},
+		Checkpoints:  []rotation.CheckpointTarget{{ID: d.name(), Keys: ring, Lacking: d.witnessesLacking}},
 		Alert: func(_ context.Context, r rotation.Rotation) {
 			d.say.line("keys", fmt.Sprintf("rotation of %s %s: %s: %s", r.Use, r.Target, r.State, r.Detail))
 		},
@@ -183,4 +185,28 @@ func (d *devEnv) readAgentSecret() (string, error) {
 		return devorg.AgentSecret, nil
 	}
 	return secret, err
+}
+
+// openLogKeys opens the keys of the audit log. It is known by its first key: those after it follow from the log itself.
+func (d *devEnv) openLogKeys() (ring *tiles.Keyring, first string, err error) {
+	ring, err = tiles.OpenKeyring(tiles.KeyringConfig{Path: d.state.path("keys", "log.key"), Origin: "bailiwick.dev/" + d.name(), Log: d.state.path("log")})
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := ring.State()
+	return ring, s.First, err
+}
+
+// witnessesLacking lists the witnesses that do not take checkpoints of a key, as witnesses.yaml names them now.
+func (d *devEnv) witnessesLacking(ctx context.Context, key string) (lag []rotation.Lag, err error) {
+	cfg, err := d.witnesses(key)
+	if err != nil || len(cfg.Witnesses) == 0 {
+		return nil, err
+	}
+	cfg.Log = d.state.path("log")
+	lacking, err := tiles.Lacking(ctx, cfg)
+	for _, l := range lacking {
+		lag = append(lag, rotation.Lag{Verifier: l.Witness, Why: l.Err.Error()})
+	}
+	return lag, err
 }

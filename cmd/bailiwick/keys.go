@@ -16,11 +16,12 @@ import (
 )
 
 func (a *app) keysCommand() *cobra.Command {
-	return group("keys", "See and rotate the keys that everything rests on", `See and rotate keys while they are in use: those by which the issuer signs tokens, those by which services prove who they are, and those by which gates attest.
+	return group("keys", "See and rotate the keys that everything rests on", `See and rotate keys while they are in use: those by which the issuer signs tokens, those by which services prove who they are, those by which gates
+attest, and the one by which the audit log signs its checkpoints.
 
 A rotation is a durable workflow: every verifier has the next key before anything is signed with it, a credential has fetched a real token before a service is
 given it, and what is replaced is kept until nothing needs it. One that can't go on is aborted: the old key stays in force, and the audit log says why. The
-control plane rotates by itself what is older than 90 days. Policy says who may: with the starter set, the group
+control plane rotates by itself what is older than 90 days, the log's key excepted. Policy says who may: with the starter set, the group
 "security".`,
 		a.keysStatusCommand(), a.keysRotateCommand(), a.keysHistoryCommand(), a.keysForgetCommand())
 }
@@ -74,6 +75,9 @@ func keysWrong(s rotation.Status) error {
 	for _, g := range s.Attestations {
 		problem("gate "+safe(g.ID), g.Problem)
 	}
+	for _, l := range s.Checkpoints {
+		problem("log "+safe(l.ID), l.Problem)
+	}
 	for _, v := range s.Verifiers {
 		if v.Silent {
 			wrong = append(wrong, "verifier "+safe(v.Name)+" is silent")
@@ -91,15 +95,16 @@ func (a *app) keysRotateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate USE [TARGET]",
 		Short: "Rotate a key while it is in use",
-		Long: `Rotate a key. USE is issuer (an authorization server's signing keys), client (a service's key or secret) or attestation (a gate's signing keys); TARGET is the id
-that "bailiwick keys status" shows, and may be left out where there is one. The command shows each step and waits; without a terminal, or when it is
+		Long: `Rotate a key. USE is issuer (an authorization server's signing keys), client (a service's key or secret), attestation (a gate's signing keys) or checkpoint (the
+audit log's key: both sign for a while, and who knows the log by the old one follows); TARGET is the id that "bailiwick keys status" shows, and may be left out where there is one. The command shows each step and waits; without a terminal, or when it is
 interrupted, the rotation goes on by itself. --dry-run looks what would be done and whether anything is in its way, and changes nothing.
 
 Exit code 4 when the rotation was aborted (the old key is in force) or tokens were refused.`,
 		Example: `  bailiwick keys rotate issuer --dry-run
   bailiwick keys rotate issuer --reason "quarterly"
   bailiwick keys rotate client 0oadeployworker00001 --reason "CHG-12" --no-wait
-  bailiwick keys rotate attestation dev --json`,
+  bailiwick keys rotate attestation dev --json
+  bailiwick keys rotate checkpoint --reason "yearly" --no-wait`,
 		Args: usage(cobra.RangeArgs(1, 2)),
 		RunE: func(c *cobra.Command, args []string) error {
 			where, err := a.where()
@@ -133,7 +138,7 @@ Exit code 4 when the rotation was aborted (the old key is in force) or tokens we
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return []string{"issuer\tan authorization server's signing keys", "client\ta service's key or secret", "attestation\ta gate's signing keys"}, cobra.ShellCompDirectiveNoFileComp
+		return []string{"issuer\tan authorization server's signing keys", "client\ta service's key or secret", "attestation\ta gate's signing keys", "checkpoint\tthe audit log's key"}, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c
 }

@@ -59,6 +59,9 @@ func (a *app) showKeys(s rotation.Status) {
 		}
 		a.showKeyProblem(g.Problem)
 	}
+	for _, l := range s.Checkpoints {
+		a.showLogKeys(l)
+	}
 	fmt.Fprintln(w, w.bold("verifiers"))
 	for _, v := range s.Verifiers {
 		text := "heard " + v.At.Local().Format("15:04:05")
@@ -79,6 +82,26 @@ func (a *app) showKeys(s rotation.Status) {
 			field(w, "waits", safe(r.Waiting))
 		}
 	}
+}
+
+func (a *app) showLogKeys(l rotation.CheckpointStatus) {
+	w := a.out
+	fmt.Fprintf(w, "%s  %s\n", w.bold("checkpoint "+safe(l.ID)), safe(l.Origin))
+	field(w, "key", safe(l.Key))
+	if !l.Since.IsZero() {
+		field(w, "from", l.Since.Local().Format("2006-01-02 15:04:05"))
+	}
+	if l.Next != "" {
+		text := safe(l.Next)
+		if !l.Linked {
+			text += "  signs nothing: the log does not prove yet that it follows"
+		}
+		field(w, "next", text)
+	}
+	if l.First != l.Key {
+		field(w, "known by", safe(l.First)+fmt.Sprintf("; %d followed", len(l.History)))
+	}
+	a.showKeyProblem(l.Problem)
 }
 
 func (a *app) showKeyProblem(p rotation.Problem) {

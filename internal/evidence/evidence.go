@@ -2,7 +2,8 @@
 // every figure, and the part of the log with which each of them is proven offline.
 //
 // It owns the pack's form, the figures and how they follow from entries, and the check of a pack, which makes it again from what is in it. It
-// refuses to know anything but the record: what is not in the log is not evidence. It reads the log by its published layout (C2SP tlog-tiles)
+// refuses to know anything but the record: what is not in the log is not evidence. One thing may stand beside it and is told apart: a listing of the
+// identity provider's people, whose digest the log has. It reads the log by its published layout (C2SP tlog-tiles)
 // with golang.org/x/mod's tlog, and with nothing of what sealed it. The clock plays no part: the same log and settings give the same bytes.
 //
 // Memory grows with people, namespaces and lifecycle events, not with decisions; those stream through.
@@ -12,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"time"
 
@@ -36,6 +38,8 @@ type Settings struct {
 	By           string `json:"by,omitempty"`           // who made the pack and verified the log, on the cover
 	Issued       string `json:"issued,omitempty"`       // when, as the maker says (RFC 3339 or a day); the clock is not asked
 	Rules        Rules  `json:"rules"`
+
+	Directory *Listing `json:"directory,omitempty"` // people who hold roles at the identity provider; nil: the pack says nothing of them
 }
 
 // period is the half-open span of a pack, in UTC.
@@ -68,7 +72,9 @@ type Config struct {
 	// Disclose opens entries whose personal data is encrypted, and gives the keys of that entry alone, which go into the pack so that it can be
 	// checked: (*privacy.Discloser).Disclose. It is called from several goroutines. Nil: the pack names pseudonyms.
 	Disclose func(audit.Entry) (audit.Entry, map[string][]byte)
-	Progress func(done, total uint64) // entries looked at, of both passes; called from Make's goroutine; may be nil
+	// Directory opens the listing that Settings.Directory names; needed where that is set.
+	Directory func() (io.ReadCloser, error)
+	Progress  func(done, total uint64) // entries looked at, of both passes; called from Make's goroutine; may be nil
 }
 
 // Summary is what a pack says in a few numbers.
@@ -131,6 +137,9 @@ func rebuild(ctx context.Context, cfg Config, known extent, opens discloser, p *
 		return Summary{}, err
 	}
 	if err := f.collect(ctx, log, p); err != nil {
+		return Summary{}, err
+	}
+	if err := f.listed(cfg.Directory, p); err != nil {
 		return Summary{}, err
 	}
 	f.judge(cfg.Texts)

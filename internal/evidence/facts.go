@@ -59,6 +59,10 @@ type facts struct {
 
 	people map[string]person // by principal, for names
 
+	listingEntry Ref       // that the listing of people was handed out, if it is of the period
+	listingSum   string    // of the listing, as that entry says
+	provider     *provider // nil: the pack has no listing
+
 	disclose  discloser  // nil: entries are as they are in the log
 	disclosed *disclosed // nil until there is something to disclose
 

@@ -83,6 +83,9 @@ func (f *facts) lifecycle(r Ref, e *audit.Entry) {
 	case audit.KindLost:
 		f.lost = append(f.lost, r)
 	case audit.KindAdmin:
+		if l := f.settings.Directory; l != nil && e.ID == l.Entry && d["event"] == "directory_listed" {
+			f.listingEntry, f.listingSum = r, d["sha256"]
+		}
 		f.admin = append(f.admin, step{Ref: r, Kind: string(e.Kind), Event: d["event"], Subject: d["subject"], Who: person{e.Actor.Principal, e.Actor.Login, e.Actor.ClientID}})
 	}
 }

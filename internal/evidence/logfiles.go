@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 )
 
 const (
@@ -30,9 +32,9 @@ var ErrLog = errors.New("the log does not verify")
 // sealedLog is a log read by its published layout (https://c2sp.org/tlog-tiles), its checkpoint verified.
 type sealedLog struct {
 	files       fs.FS
-	verifierKey string
+	verifierKey string // by which it is known
 	origin      string
-	message     string // the checkpoint with the log's own signature and no other
+	signed      tiles.Signed // the checkpoint, and how the key that signed it follows from the one that is known
 	tree        tlog.Tree
 	reader      *tileFiles
 	known       extent
@@ -46,15 +48,14 @@ func openLog(files fs.FS, key string) (*sealedLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the verifier key must have the form ORIGIN+HASH+KEY: %w", ErrSettings, err)
 	}
-	raw, err := fs.ReadFile(files, "checkpoint")
-	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint: %w", err)
+	signed, err := tiles.OpenCheckpoint(files, key)
+	if errors.As(err, new(*tiles.BundleError)) {
+		return nil, fmt.Errorf("%w: its checkpoint is not signed by the key %s+%08x, nor by one that follows it: %w", ErrLog, v.Name(), v.KeyHash(), err)
 	}
-	n, err := note.Open(raw, note.VerifierList(v))
 	if err != nil {
-		return nil, fmt.Errorf("%w: its checkpoint is not signed by the key %s+%08x: %w", ErrLog, v.Name(), v.KeyHash(), err)
+		return nil, err
 	}
-	lines := strings.Split(n.Text, "\n")
+	lines := strings.Split(signed.Text, "\n")
 	if len(lines) < 4 || lines[0] != v.Name() {
 		return nil, fmt.Errorf("%w: its checkpoint is not one of %q", ErrLog, v.Name())
 	}
@@ -63,11 +64,7 @@ func openLog(files fs.FS, key string) (*sealedLog, error) {
 	if err != nil || rootErr != nil || size > maxSize {
 		return nil, fmt.Errorf("%w: its checkpoint states the size %.40q and the root %.80q", ErrLog, lines[1], lines[2])
 	}
-	own := n.Text + "\n"
-	for _, sig := range n.Sigs[:1] {
-		own += fmt.Sprintf("— %s %s\n", sig.Name, sig.Base64)
-	}
-	l := &sealedLog{files: files, verifierKey: key, origin: v.Name(), message: own, tree: tlog.Tree{N: int64(size), Hash: root}}
+	l := &sealedLog{files: files, verifierKey: key, origin: v.Name(), signed: signed, tree: tlog.Tree{N: int64(size), Hash: root}}
 	l.reader = &tileFiles{files: files, size: size}
 	return l, nil
 }

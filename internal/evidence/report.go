@@ -63,6 +63,7 @@ type view struct {
 	Activity              template.HTML
 	Access                shown[accessRow]
 	Unused                shown[heldView]
+	Provider              *providerView // nil: there is no listing
 	Requests              shown[*request]
 	Outcomes              template.HTML
 	BreakGlass            shown[*request]
@@ -196,6 +197,7 @@ func (f *facts) view(log *sealedLog) *view {
 		}
 	}
 	f.viewAccess(v)
+	f.viewProvider(v)
 	f.viewRequests(v)
 	f.viewRefused(v)
 	f.viewMoves(v)
@@ -248,6 +250,9 @@ func (v *view) figures(f *facts) {
 	add(v.Denied, "calls refused", "#denied", false)
 	add(uint64(v.People), "people and services", "#access", false)
 	add(uint64(v.Namespaces), "namespaces", "#access", false)
+	if p := v.Provider; p != nil {
+		add(uint64(p.People), "people with roles at the provider", "#provider", false)
+	}
 	add(uint64(v.Requests.Total), "access requests", "#requests", false)
 	add(uint64(v.BreakGlass.Total), "uses of break-glass", "#breakglass", false)
 	add(uint64(leavers), "removals of access", "#people", false)

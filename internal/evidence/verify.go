@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 )
 
 // PDFName is the print of the report, which no manifest lists: browsers write the time into it.
@@ -105,11 +107,11 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verdict, error) {
 	return v, nil
 }
 
-// atCheckpoint is a log as it was at the pack's checkpoint.
+// atCheckpoint is a log as it was at the pack's checkpoint, with the keys that it had then.
 type atCheckpoint struct{ log, pack fs.FS }
 
 func (a atCheckpoint) Open(name string) (fs.File, error) {
-	if name == "checkpoint" {
+	if name == "checkpoint" || name == tiles.HistoryName {
 		return a.pack.Open(name)
 	}
 	return a.log.Open(name)

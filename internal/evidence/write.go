@@ -124,7 +124,7 @@ func (l *sealedLog) prove(index uint64, raw []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: proving entry %d: %w", ErrLog, index, err)
 	}
 	b := tiles.Bundle{
-		Type: tiles.BundleType, Version: tiles.BundleVersion, Origin: l.origin, VerifierKey: l.verifierKey, Checkpoint: l.message,
+		Type: tiles.BundleType, Version: tiles.VersionWith(l.signed.Links), Origin: l.origin, VerifierKey: l.signed.Key, Checkpoint: l.signed.Message, LogKeys: l.signed.Links,
 		Entry: tiles.ProvenEntry{Index: index, Raw: string(raw), Proof: []string{}},
 	}
 	for _, h := range proof {
@@ -175,8 +175,13 @@ func plainName(s string) string {
 
 // keepLog copies the checkpoint, its key and the tiles that proofs of the range need.
 func keepLog(log *sealedLog, p *pack) error {
-	if err := p.put("log/checkpoint", []byte(log.message)); err != nil {
+	if err := p.put("log/checkpoint", []byte(log.signed.Message)); err != nil {
 		return err
+	}
+	if log.signed.History != nil {
+		if err := p.put("log/"+tiles.HistoryName, log.signed.History); err != nil {
+			return err
+		}
 	}
 	if err := p.put("log/verifier-key", []byte(log.verifierKey+"\n")); err != nil {
 		return err

@@ -130,7 +130,7 @@ func (s *Service) decide(r *http.Request, who identity.Identity, action string) 
 // known checks a use and a target.
 func (s *Service) known(use, target string) (Use, string, error) {
 	if !slices.Contains(Uses, Use(use)) {
-		return "", "", &Refusal{Status: http.StatusNotFound, Code: "use_unknown", Detail: fmt.Sprintf("keys of use %.40q are not rotated", use), Next: "name issuer, client or attestation"}
+		return "", "", &Refusal{Status: http.StatusNotFound, Code: "use_unknown", Detail: fmt.Sprintf("keys of use %.40q are not rotated", use), Next: "name issuer, client, attestation or checkpoint"}
 	}
 	ids := s.targets(Use(use))
 	if target == "" && len(ids) == 1 {

@@ -1,5 +1,5 @@
 // Package rotation replaces keys while they are in use: those by which an authorization server signs tokens, those by which services prove who they
-// are, and those by which gates attest.
+// are, those by which gates attest, and those by which audit logs sign their checkpoints.
 //
 // It owns the workflow that does it step by step, and what must hold before each step: every verifier has the next key before anything is signed
 // with it, a credential has fetched a real token before a worker is given it, and what is replaced is kept until nothing needs it. A rotation that
@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/audit/tiles"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
@@ -38,13 +39,14 @@ const (
 type Use string
 
 const (
-	Issuer      Use = "issuer"      // an authorization server signs tokens with it
-	Client      Use = "client"      // a service proves who it is with it: a key, or a secret
-	Attestation Use = "attestation" // a gate signs what it attests
+	Issuer      Use = "issuer"            // an authorization server signs tokens with it
+	Client      Use = "client"            // a service proves who it is with it: a key, or a secret
+	Attestation Use = "attestation"       // a gate signs what it attests
+	Checkpoint  Use = tiles.UseCheckpoint // an audit log signs its checkpoints
 )
 
 // Uses lists what can be rotated.
-var Uses = []Use{Issuer, Client, Attestation}
+var Uses = []Use{Issuer, Client, Attestation, Checkpoint}
 
 // IssuerTarget is an authorization server whose signing keys are rotated.
 type IssuerTarget struct {
@@ -72,17 +74,20 @@ type Times struct {
 	Watch         time.Duration `json:"watch"`          // how long refusals are looked for after an issuer has changed its key; default 10m
 	TokenLifetime time.Duration `json:"token_lifetime"` // the longest that an issuer's tokens live: its last key is not dropped before; default 24h, Okta's own limit
 	Overlap       time.Duration `json:"overlap"`        // how long a client's old credential goes on beside the new one; default 1h
-	Retry         time.Duration `json:"retry"`          // how long a step is tried that fails by what may pass, such as an Okta that is down; default 30m
-	Every         time.Duration `json:"every"`          // how old a key gets before the schedule replaces it; default 90 days
-	Silent        time.Duration `json:"silent"`         // a verifier that was not heard for longer lags; default 90s
-	Heartbeat     time.Duration `json:"heartbeat"`      // a step that was not heard for longer is begun again, by another worker if need be; default 30s
+	// CheckpointOverlap is how long a log's checkpoints are signed by its old key and the next: time for those who know the log by its key and use other
+	// tools than ours; default 7 days.
+	CheckpointOverlap time.Duration `json:"checkpoint_overlap,omitempty"`
+	Retry             time.Duration `json:"retry"`     // how long a step is tried that fails by what may pass, such as an Okta that is down; default 30m
+	Every             time.Duration `json:"every"`     // how old a key gets before the schedule replaces it; default 90 days
+	Silent            time.Duration `json:"silent"`    // a verifier that was not heard for longer lags; default 90s
+	Heartbeat         time.Duration `json:"heartbeat"` // a step that was not heard for longer is begun again, by another worker if need be; default 30s
 }
 
 func (t Times) withDefaults() Times {
 	for _, d := range []struct {
 		at       *time.Duration
 		fallback time.Duration
-	}{{&t.Verifiers, 15 * time.Minute}, {&t.Watch, 10 * time.Minute}, {&t.TokenLifetime, 24 * time.Hour}, {&t.Overlap, time.Hour},
+	}{{&t.CheckpointOverlap, 7 * 24 * time.Hour}, {&t.Verifiers, 15 * time.Minute}, {&t.Watch, 10 * time.Minute}, {&t.TokenLifetime, 24 * time.Hour}, {&t.Overlap, time.Hour},
 		{&t.Retry, 30 * time.Minute}, {&t.Every, 90 * 24 * time.Hour}, {&t.Silent, 90 * time.Second}, {&t.Heartbeat, 30 * time.Second}} {
 		if *d.at <= 0 {
 			*d.at = d.fallback
@@ -108,6 +113,7 @@ type Config struct {
 	Issuers      []IssuerTarget
 	Clients      []ClientTarget
 	Attestations []AttestationTarget
+	Checkpoints  []CheckpointTarget
 	// Prove fetches a real token with the credential in a file, and verifies it where that can be done. A *Fault tells a refusal.
 	Prove     func(ctx context.Context, t ClientTarget, file string) error
 	Verifiers *Registry
@@ -183,6 +189,10 @@ func (s *Service) targets(use Use) (ids []string) {
 		}
 	case Attestation:
 		for _, t := range s.cfg.Attestations {
+			ids = append(ids, t.ID)
+		}
+	case Checkpoint:
+		for _, t := range s.cfg.Checkpoints {
 			ids = append(ids, t.ID)
 		}
 	}

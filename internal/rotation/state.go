@@ -28,7 +28,7 @@ type Params struct {
 type Facts struct {
 	Issuer     string `json:"issuer,omitempty"`      // URL
 	Previous   string `json:"previous,omitempty"`    // id of the key that is replaced
-	PreviousID string `json:"previous_id,omitempty"` // what Okta calls it: for a client's credential
+	PreviousID string `json:"previous_id,omitempty"` // what Okta calls it: for a client's credential; of a log, the verifier key
 	Next       string `json:"next,omitempty"`        // id of the key that replaces it
 	NextID     string `json:"next_id,omitempty"`
 	NextJWK    string `json:"next_jwk,omitempty"` // public
@@ -40,6 +40,7 @@ type Facts struct {
 	Forged     uint64 `json:"forged,omitempty"`    // tokens refused since whose signature is not the key's
 	Digest     string `json:"digest,omitempty"`    // of the file with the next credential
 	Switched   bool   `json:"switched,omitempty"`  // the service has it
+	Size       uint64 `json:"size,omitempty"`      // of the log, before its next key was put on record
 	// From is when the next key begins to sign, Until when the previous one has ended; of attestation keys.
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`

@@ -15,6 +15,7 @@ type Status struct {
 	Issuers      []IssuerStatus      `json:"issuers"`
 	Clients      []ClientStatus      `json:"clients"`
 	Attestations []AttestationStatus `json:"attestations"`
+	Checkpoints  []CheckpointStatus  `json:"checkpoints"`
 	Verifiers    []VerifierStatus    `json:"verifiers"`
 	Rotations    []Rotation          `json:"rotations"` // that run
 }
@@ -77,7 +78,7 @@ type VerifierStatus struct {
 
 // Status looks at everything. What can't be looked at is told as a problem of its own.
 func (s *Service) Status(ctx context.Context) (Status, error) {
-	out := Status{Issuers: []IssuerStatus{}, Clients: []ClientStatus{}, Attestations: []AttestationStatus{}, Verifiers: []VerifierStatus{}, Rotations: []Rotation{}}
+	out := Status{Issuers: []IssuerStatus{}, Clients: []ClientStatus{}, Attestations: []AttestationStatus{}, Checkpoints: []CheckpointStatus{}, Verifiers: []VerifierStatus{}, Rotations: []Rotation{}}
 	now := s.cfg.Clock()
 	for _, t := range s.cfg.Issuers {
 		out.Issuers = append(out.Issuers, s.issuerStatus(ctx, t))
@@ -104,6 +105,9 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 			a.Keys = append(a.Keys, AttestationKey{k.ID, k.NotBefore, k.NotAfter})
 		}
 		out.Attestations = append(out.Attestations, a)
+	}
+	for _, t := range s.cfg.Checkpoints {
+		out.Checkpoints = append(out.Checkpoints, checkpointStatus(t))
 	}
 	verifiers, err := s.cfg.Verifiers.All(ctx)
 	if err != nil {
@@ -180,6 +184,9 @@ func (s *Service) Look(ctx context.Context, use Use, target string) (Look, error
 		out.Previous, out.Problem = nameOf(now), problemOf(err)
 	case Attestation:
 		done, err := s.attestationPlan(ctx, Work{Params: Params{Target: target}})
+		out.Previous, out.Problem = done.Facts.Previous, problemOf(err)
+	case Checkpoint:
+		done, err := s.checkpointPlan(ctx, Work{Params: Params{Target: target}})
 		out.Previous, out.Problem = done.Facts.Previous, problemOf(err)
 	}
 	out.Ready = out.Problem == (Problem{}) && len(out.Lagging) == 0

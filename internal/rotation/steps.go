@@ -37,6 +37,14 @@ func (s *Service) activities() map[string]any {
 		"bailiwick-rotation-attestation-make":      s.attestationMake,
 		"bailiwick-rotation-attestation-published": s.attestationPublished,
 		"bailiwick-rotation-attestation-retire":    s.attestationRetire,
+		"bailiwick-rotation-checkpoint-plan":       s.checkpointPlan,
+		"bailiwick-rotation-checkpoint-make":       s.checkpointMake,
+		"bailiwick-rotation-checkpoint-announce":   s.checkpointAnnounce,
+		"bailiwick-rotation-checkpoint-link":       s.checkpointLink,
+		"bailiwick-rotation-checkpoint-both":       s.checkpointBoth,
+		"bailiwick-rotation-checkpoint-witnesses":  s.checkpointWitnesses,
+		"bailiwick-rotation-checkpoint-switch":     s.checkpointSwitch,
+		"bailiwick-rotation-checkpoint-record":     s.checkpointRecord,
 		actUndo:                                    s.undo,
 		actAbort:                                   s.abort,
 	} {
@@ -102,15 +110,22 @@ func (s *Service) record(ctx context.Context, w Work, event, kid string, more ma
 		e.Detail["decision"] = w.Params.By.Decision
 	}
 	if _, err := s.cfg.Recorder.Record(ctx, e); err != nil {
-		return &Fault{Code: "audit_unavailable", Detail: "the audit log takes no entries, and nothing is rotated without one", Next: "look at the journal's disk", Passing: true, Err: err}
+		return auditFault(err)
 	}
 	return nil
 }
 
+func auditFault(err error) *Fault {
+	return &Fault{Code: "audit_unavailable", Detail: "the audit log takes no entries, and nothing is rotated without one", Next: "look at the journal's disk", Passing: true, Err: err}
+}
+
 // undo takes back what was begun and what nobody uses yet.
 func (s *Service) undo(ctx context.Context, w Work) (Done, error) {
-	if w.Params.Use == Client {
+	switch w.Params.Use {
+	case Client:
 		return s.clientUndo(ctx, w)
+	case Checkpoint:
+		return s.checkpointUndo(ctx, w)
 	}
 	return Done{Facts: w.Facts}, nil
 }

@@ -58,6 +58,17 @@ var plans = map[Use][]stage{
 		}},
 		{name: "bailiwick-rotation-attestation-retire", title: "take the old private key away"},
 	},
+	Checkpoint: {
+		{name: "bailiwick-rotation-checkpoint-plan", title: "look at the log's key"},
+		{name: "bailiwick-rotation-checkpoint-make", title: "make the next key"},
+		{name: "bailiwick-rotation-checkpoint-announce", title: "put it on record in the log"},
+		{name: "bailiwick-rotation-checkpoint-link", title: "the log proves, under the old key, that it follows"},
+		{name: "bailiwick-rotation-checkpoint-both", title: "both sign checkpoints"},
+		{title: "let those who know the old key learn it", wait: checkpointOverlap},
+		{name: "bailiwick-rotation-checkpoint-witnesses", title: "every witness takes it", limit: func(t Times) time.Duration { return t.Verifiers + t.Heartbeat + time.Minute }},
+		{name: "bailiwick-rotation-checkpoint-switch", title: "the old key stops signing, and is removed"},
+		{name: "bailiwick-rotation-checkpoint-record", title: "put the rotation on record", limit: func(Times) time.Duration { return 7 * 24 * time.Hour }}, // there is no way back
+	},
 }
 
 // machine does one rotation.
