@@ -307,6 +307,37 @@ func TestPollerTakesEachEventOnce(t *testing.T) {
 	}
 }
 
+// forgetful is a provider that has forgotten where somebody was.
+type forgetful struct {
+	*pages
+	forgot bool
+}
+
+func (f *forgetful) Page(ctx context.Context, cursor string) ([]correlate.Event, string, error) {
+	if cursor != "" && !f.forgot {
+		f.forgot = true
+		return nil, "", fmt.Errorf("%w: from long ago", correlate.ErrCursor)
+	}
+	return f.pages.Page(ctx, cursor)
+}
+
+func TestPollerWhoseCursorIsForgotten(t *testing.T) {
+	log := &forgetful{pages: &pages{list: [][]correlate.Event{{loginEvent("a")}, {loginEvent("b")}}}}
+	m := &memory{}
+	p, err := correlate.Open(correlate.Config{Log: log, State: filepath.Join(t.TempDir(), "cursor.json"), Issuer: "https://idp", Record: m.Record})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if _, err := p.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(m.entries) != 2 || !log.forgot {
+		t.Errorf("%d entries, forgotten %v", len(m.entries), log.forgot)
+	}
+}
+
 func TestPollerWaitsAsItIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &pages{list: [][]correlate.Event{{loginEvent("a")}}, fails: 2, after: 40 * time.Second}

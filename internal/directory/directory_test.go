@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/directory"
 	"github.com/bailiwick-dev/bailiwick/internal/directory/orgsource"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
@@ -20,7 +20,6 @@ import (
 // world is a development org behind HTTP, and a clock that sleeping moves.
 type world struct {
 	t      *testing.T
-	org    *devorg.Org
 	client *okta.Client
 	now    atomic.Int64 // Unix milliseconds
 	asked  atomic.Int64 // requests of lists and of people
@@ -32,27 +31,20 @@ func newWorld(t *testing.T, limits map[string]int, crowd devorg.Crowd) *world {
 	t.Helper()
 	w := &world{t: t, file: filepath.Join(t.TempDir(), "directory.db")}
 	w.now.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMilli())
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Clock: w.clock, Seed: devorg.Acme(), RateLimits: limits})
+	base, org := orgtest.Start(t, devorg.Config{Clock: w.clock, Seed: devorg.Acme(), RateLimits: limits}, func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.asked.Add(1)
+			if w.down.Load() {
+				rw.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			inner.ServeHTTP(rw, r)
+		})
+	})
+	err := org.Fill(t.Context(), crowd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := org.Handler()
-	server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.asked.Add(1)
-		if w.down.Load() {
-			rw.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		handler.ServeHTTP(rw, r)
-	})
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
-	if err := org.Fill(t.Context(), crowd); err != nil {
-		t.Fatal(err)
-	}
-	w.org = org
 	if w.client, err = okta.New(okta.Config{URL: base, Credentials: okta.APIToken(devorg.APIToken), Share: 0.5, MaxWait: time.Hour, Attempts: 2, Clock: w.clock, Sleep: w.sleep}); err != nil {
 		t.Fatal(err)
 	}
