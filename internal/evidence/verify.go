@@ -93,7 +93,8 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Verdict, error) {
 		return v, fmt.Errorf("reading the pack: %w", err)
 	}
 	texts := func(digest string) ([]byte, error) { return readText(cfg.Pack, digest) }
-	again := Config{Settings: m.Settings, Log: inside, VerifierKey: cfg.VerifierKey, Texts: texts, Progress: cfg.Progress}
+	again := Config{Settings: m.Settings, Log: inside, VerifierKey: cfg.VerifierKey, Texts: texts, Progress: cfg.Progress,
+		Directory: func() (io.ReadCloser, error) { return cfg.Pack.Open(listingName) }}
 	if err := v.remake(ctx, again, opens, extent{true, m.Log.First, m.Log.Next}, CodeLogUnproven, CodeDiffers, wrong); err != nil {
 		return v, err
 	}

@@ -216,6 +216,9 @@ func readme(s Settings, log *sealedLog, f *facts) []byte {
 	if f.disclosed != nil {
 		disclosed = "\n" + disclosedName + " the keys by which personal data in these entries was opened, and no others; where one is missing, the report says " + privacy.Erased
 	}
+	if f.provider != nil {
+		disclosed += "\n" + listingName + " people who hold roles at the identity provider, as the control plane handed it out; it is not made from the log"
+	}
 	return fmt.Appendf(nil, `Evidence pack, %s to %s (UTC)
 
 index.html      the report
