@@ -26,6 +26,7 @@ type evidenceFlags struct {
 	pdf                    string
 	pseudonyms             bool
 	record                 bool
+	directory              bool
 }
 
 func (a *app) evidenceCommand() *cobra.Command {
@@ -45,9 +46,13 @@ The clock plays no part: the same log and flags give the same bytes. Say with --
 with what counts as late and which duties one person must not have both of; "bailiwick evidence rules" prints the defaults.
 
 Where the log holds personal data encrypted, the pack names people, and holds the keys of its entries so that it can be checked (docs/privacy.md):
-an erasure afterwards does not reach it. --pseudonyms leaves them out.`,
+an erasure afterwards does not reach it. --pseudonyms leaves them out.
+
+With --directory, who holds which role at the identity provider now stands beside who used what, by the control plane's copy of the provider's
+directory: its age is told, its digest is put on record, and the report says that it is not made from the log.`,
 		Example: `  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --framework soc2 -o evidence-q4
   bailiwick evidence --from 2026-10-01 --to 2026-12-31 --organization 'Acme, Inc.' --by 'E. Auditor' --issued 2027-01-04 -o evidence-q4
+  bailiwick evidence --from 2026-10-01 --to 2026-12-31 --directory --record -o evidence-q4
   bailiwick evidence verify evidence-q4
   bailiwick evidence prove evidence-q4 40961 -o proof.json`,
 		Args: usage(cobra.NoArgs),
@@ -67,6 +72,7 @@ an erasure afterwards does not reach it. --pseudonyms leaves them out.`,
 	c.Flags().StringVar(&f.pdf, "pdf", "auto", "print the report to report.pdf: auto (where Chromium is installed), always or never")
 	c.Flags().BoolVar(&f.pseudonyms, "pseudonyms", false, "leave personal data that the log holds encrypted as it is: the pack then tells people apart and names none")
 	c.Flags().BoolVar(&f.record, "record", false, "put the digest of the pack's manifest on record, so that this pack can be proven to be the one that was issued (needs a login and Audit.Read)")
+	c.Flags().BoolVar(&f.directory, "directory", false, "with the people who hold roles at the identity provider now, by the control plane's copy of its directory (needs a login and Audit.Read)")
 	must(c.RegisterFlagCompletionFunc("framework", cobra.FixedCompletions([]string{"soc2"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(c.RegisterFlagCompletionFunc("pdf", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)))
 	c.AddCommand(a.evidenceVerifyCommand(), a.evidenceProveCommand(), a.evidenceRulesCommand())
@@ -79,6 +85,9 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 	}
 	if f.pdf != "auto" && f.pdf != "always" && f.pdf != "never" {
 		return badUsage(c, "--pdf is %q; auto, always and never are possible", f.pdf)
+	}
+	if f.directory && f.pseudonyms {
+		return badUsage(c, "--directory names people and --pseudonyms says that none is to be named: leave one away")
 	}
 	log, journals, where, err := a.dirs(f.logFlags)
 	if err != nil {
@@ -132,6 +141,12 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 			cfg.Disclose = keys.Disclose
 		}
 	}
+	var listed listingHead
+	if f.directory {
+		if listed, err = a.evidencePeople(c.Context(), where, &cfg); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	sum, err := evidence.Make(c.Context(), cfg, f.out)
 	a.clearCounting()
@@ -149,8 +164,8 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 	}
 	recorded := ""
 	if f.record {
-		if recorded, err = a.recordEvidence(c.Context(), f.out, f.Settings, sum); err != nil {
-			return &coded{Code: "evidence_not_recorded", Text: fmt.Sprintf("the pack in %s is made, but not on record: %v", safe(f.out), err), Fix: "log in as who may read the audit log (Audit.Read), remove the folder and make it again: it will be the same"}
+		if recorded, err = a.recordEvidence(c.Context(), f.out, cfg.Settings, sum); err != nil {
+			return &coded{Code: "evidence_not_recorded", Text: fmt.Sprintf("the pack in %s is made, but not on record: %v", safe(f.out), err), Fix: "log in as who may read the audit log (Audit.Read), remove the folder and make it again"}
 		}
 	}
 	if a.asJSON {
@@ -166,6 +181,9 @@ func (a *app) makeEvidence(c *cobra.Command, f evidenceFlags) error {
 	fmt.Fprintf(w, "%s in %s\n", w.green(w.bold("Evidence pack written")), safe(filepath.Join(f.out, "index.html")))
 	field(w, "log", fmt.Sprintf("%s: all %d entries verified to the signed root %s", safe(sum.Origin), sum.Size, sum.Root))
 	field(w, "period", fmt.Sprintf("%s to %s: %d entries, %d of them cited with a proof", f.From, f.To, sum.Entries, sum.Cited))
+	if f.directory {
+		field(w, "directory", fmt.Sprintf("as it was %s (%s); on record: %s", listed.AsOf.Local().Format("2006-01-02 15:04:05"), span(time.Now(), listed.AsOf), safe(cfg.Settings.Directory.Entry)))
+	}
 	exceptions := w.green("none")
 	if sum.Exceptions > 0 {
 		exceptions = w.yellow(strconv.Itoa(sum.Exceptions)) + "; see the criteria in the report"
