@@ -98,6 +98,9 @@ func (a *app) showLogKeys(l rotation.CheckpointStatus) {
 		}
 		field(w, "next", text)
 	}
+	for _, g := range l.Lagging {
+		field(w, "", w.yellow(safe(g.Verifier))+": "+safe(g.Why))
+	}
 	if l.First != l.Key {
 		field(w, "known by", safe(l.First)+fmt.Sprintf("; %d followed", len(l.History)))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
@@ -32,6 +33,26 @@ func keysFault(t CheckpointTarget, err error) *Fault {
 	return &Fault{Code: "log_key_unusable", Detail: "the keys of the log " + t.ID + " can't be read or changed", Next: "see the owner, mode and free space of their directory and of the log's", Passing: true, Err: err}
 }
 
+// notSealed waits for the sealer.
+func notSealed(detail string, err error) *Fault {
+	return &Fault{Code: "log_not_sealed", Detail: detail, Next: "is the sealer running? the control plane's log says more", Passing: true, After: poll, Err: err}
+}
+
+// sealed tries until the sealer has done what a step waits for, or the step's time is over.
+func (s *Service) sealed(ctx context.Context, w Work, try func() (Done, error)) (Done, error) {
+	for {
+		done, err := try()
+		var f *Fault
+		if !errors.As(err, &f) || f.Code != "log_not_sealed" {
+			return done, err
+		}
+		s.note(w.Params.ID, f.Detail)
+		if rest(ctx, poll) != nil {
+			return done, err
+		}
+	}
+}
+
 func (s *Service) checkpointPlan(_ context.Context, w Work) (Done, error) {
 	t, err := s.checkpoint(w.Params.Target)
 	if err != nil {
@@ -42,7 +63,7 @@ func (s *Service) checkpointPlan(_ context.Context, w Work) (Done, error) {
 	case err != nil:
 		return Done{}, keysFault(t, err)
 	case len(now.Signed) == 0:
-		return Done{}, &Fault{Code: "log_not_sealed", Detail: "the checkpoint of the log " + t.ID + " is not there, or not signed by its key", Next: "is the sealer running? bailiwick audit verify", Passing: true}
+		return Done{}, notSealed("the checkpoint of the log "+t.ID+" is not there, or not signed by its key", nil)
 	}
 	return Done{Facts{Previous: tiles.KeyID(now.Key), PreviousID: now.Key}, tiles.KeyID(now.Key) + " signs"}, nil
 }
@@ -105,30 +126,34 @@ func (s *Service) checkpointLink(ctx context.Context, w Work) (Done, error) {
 	if _, _, err := t.begun(w); err != nil {
 		return Done{}, err
 	}
-	err = t.Keys.Link(ctx, w.Facts.Size)
-	if errors.Is(err, tiles.ErrNotSealed) {
-		return Done{}, &Fault{Code: "log_not_sealed", Detail: "the entry with the next key is under no checkpoint of the log " + t.ID, Next: "is the sealer running?", Passing: true, After: poll, Err: err}
-	}
-	if err != nil {
-		return Done{}, keysFault(t, err)
-	}
-	return Done{w.Facts, w.Facts.Next + " follows " + w.Facts.Previous}, nil
+	return s.sealed(ctx, w, func() (Done, error) {
+		err := t.Keys.Link(ctx, w.Facts.Size)
+		if errors.Is(err, tiles.ErrNotSealed) {
+			return Done{}, notSealed("the entry with the next key is under no checkpoint of the log "+t.ID, err)
+		}
+		if err != nil {
+			return Done{}, keysFault(t, err)
+		}
+		return Done{w.Facts, w.Facts.Next + " follows " + w.Facts.Previous}, nil
+	})
 }
 
 // checkpointBoth waits until the published checkpoint has both signatures.
-func (s *Service) checkpointBoth(_ context.Context, w Work) (Done, error) {
+func (s *Service) checkpointBoth(ctx context.Context, w Work) (Done, error) {
 	t, err := s.checkpoint(w.Params.Target)
 	if err != nil {
 		return Done{}, err
 	}
-	now, switched, err := t.begun(w)
-	if err != nil {
-		return Done{}, err
-	}
-	if !switched && len(now.Signed) < 2 {
-		return Done{}, &Fault{Code: "log_not_sealed", Detail: "the checkpoint of the log " + t.ID + " is not signed by both keys yet", Next: "is the sealer running?", Passing: true, After: poll}
-	}
-	return Done{w.Facts, w.Facts.Previous + " and " + w.Facts.Next + " sign"}, nil
+	return s.sealed(ctx, w, func() (Done, error) {
+		now, _, err := t.begun(w)
+		if err != nil {
+			return Done{}, err
+		}
+		if len(now.Signed) < 2 {
+			return Done{}, notSealed("the checkpoint of the log "+t.ID+" is not signed by both keys yet", nil)
+		}
+		return Done{w.Facts, w.Facts.Previous + " and " + w.Facts.Next + " sign"}, nil
+	})
 }
 
 // checkpointWitnesses waits until every witness has cosigned a checkpoint that the next key alone has signed. Verifiers of ours need not be asked:
@@ -144,7 +169,7 @@ func (s *Service) checkpointWitnesses(ctx context.Context, w Work) (Done, error)
 	for {
 		lag, err := t.Lacking(ctx, w.Facts.NextID)
 		if err != nil {
-			return Done{}, &Fault{Code: "witnesses_unknown", Detail: "whether the witnesses of the log " + t.ID + " take its next key can't be told", Next: "look at witnesses.yaml and the log", Passing: true, Err: err}
+			return Done{}, witnessesUnknown(t, err)
 		}
 		if len(lag) == 0 {
 			return Done{w.Facts, "every witness takes " + w.Facts.Next}, nil
@@ -153,7 +178,7 @@ func (s *Service) checkpointWitnesses(ctx context.Context, w Work) (Done, error)
 		s.note(w.Params.ID, names)
 		if s.cfg.Clock().Sub(w.At) >= w.Params.Times.Verifiers {
 			return Done{}, &Fault{Code: "witness_lagging", Detail: fmt.Sprintf("after %v these do not cosign checkpoints of the key %s: %s", w.Params.Times.Verifiers, w.Facts.Next, names),
-				Next: "have them watch the log with its next key, " + w.Facts.NextID + ", too, or take those that are gone out of witnesses.yaml; then rotate again"}
+				Next: "rotate again, and while both keys sign have them watch the log with the next one too, which bailiwick keys status shows; or take those that are gone out of witnesses.yaml"}
 		}
 		if err := rest(ctx, poll); err != nil {
 			return Done{}, err
@@ -162,25 +187,27 @@ func (s *Service) checkpointWitnesses(ctx context.Context, w Work) (Done, error)
 }
 
 // checkpointSwitch gives the place of the key to the next one. It is the step that can't be undone: the earlier key is gone with it.
-func (s *Service) checkpointSwitch(_ context.Context, w Work) (Done, error) {
+func (s *Service) checkpointSwitch(ctx context.Context, w Work) (Done, error) {
 	t, err := s.checkpoint(w.Params.Target)
 	if err != nil {
 		return Done{}, err
 	}
-	_, switched, err := t.begun(w)
-	if err != nil {
-		return Done{}, err
-	}
-	if !switched {
-		err = t.Keys.Switch()
-	}
-	if errors.Is(err, tiles.ErrSignedByOneKey) {
-		return Done{}, &Fault{Code: "log_not_sealed", Detail: "the checkpoint of the log " + t.ID + " is not signed by its next key", Next: "is the sealer running?", Passing: true, After: poll, Err: err}
-	}
-	if err != nil {
-		return Done{}, keysFault(t, err)
-	}
-	return Done{w.Facts, w.Facts.Next + " signs alone"}, nil
+	return s.sealed(ctx, w, func() (Done, error) {
+		_, switched, err := t.begun(w)
+		if err != nil {
+			return Done{}, err
+		}
+		if !switched {
+			err = t.Keys.Switch()
+		}
+		if errors.Is(err, tiles.ErrSignedByOneKey) {
+			return Done{}, notSealed("the checkpoint of the log "+t.ID+" is not signed by its next key", err)
+		}
+		if err != nil {
+			return Done{}, keysFault(t, err)
+		}
+		return Done{w.Facts, w.Facts.Next + " signs alone"}, nil
+	})
 }
 
 func (s *Service) checkpointRecord(ctx context.Context, w Work) (Done, error) {
@@ -210,16 +237,31 @@ type CheckpointStatus struct {
 	ID     string `json:"id"`
 	Origin string `json:"origin"`
 	tiles.KeyringState
+	Lagging []Lag `json:"lagging"` // witnesses that do not take the next key yet, while both sign
 	Problem
 }
 
-func checkpointStatus(t CheckpointTarget) CheckpointStatus {
+func checkpointStatus(ctx context.Context, t CheckpointTarget) CheckpointStatus {
 	now, err := t.Keys.State()
-	out := CheckpointStatus{ID: t.ID, Origin: t.Keys.Origin(), KeyringState: now}
+	out := CheckpointStatus{ID: t.ID, Origin: t.Keys.Origin(), KeyringState: now, Lagging: []Lag{}}
 	if err != nil {
 		out.Problem = problemOf(keysFault(t, err))
 	}
+	if t.Lacking == nil || !slices.Contains(now.Signed, now.Next) {
+		return out
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	lag, err := t.Lacking(ctx, now.Next)
+	if err != nil && out.Problem == (Problem{}) {
+		out.Problem = problemOf(witnessesUnknown(t, err))
+	}
+	out.Lagging = append(out.Lagging, lag...)
 	return out
+}
+
+func witnessesUnknown(t CheckpointTarget, err error) *Fault {
+	return &Fault{Code: "witnesses_unknown", Detail: "whether the witnesses of the log " + t.ID + " take its next key can't be told", Next: "look at witnesses.yaml and the log", Passing: true, Err: err}
 }
 
 // checkpointOverlap is how long both keys sign.

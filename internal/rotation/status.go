@@ -107,7 +107,7 @@ func (s *Service) Status(ctx context.Context) (Status, error) {
 		out.Attestations = append(out.Attestations, a)
 	}
 	for _, t := range s.cfg.Checkpoints {
-		out.Checkpoints = append(out.Checkpoints, checkpointStatus(t))
+		out.Checkpoints = append(out.Checkpoints, checkpointStatus(ctx, t))
 	}
 	verifiers, err := s.cfg.Verifiers.All(ctx)
 	if err != nil {
