@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +24,7 @@ type gateForce struct {
 	Since     time.Time `json:"since,omitzero"`   // when the log said so
 	Serial    uint64    `json:"serial,omitempty"` // of the signed bundle that the set came in
 	Expires   time.Time `json:"expires,omitzero"` // of that bundle: afterwards the gate refuses everything
-	Refused   bool      `json:"refused"`          // the gate has refused what is in the directory since
+	Refused   bool      `json:"refused"`          // the gate has failed to put another set in force since
 	RefusedAt time.Time `json:"refused_at,omitzero"`
 
 	failure string // digest of the gate's error
@@ -109,13 +108,7 @@ func (a *app) showStatus(s inForce) {
 		field(w, "bundle", text)
 	}
 	if s.Refused {
-		text := w.red("refused another set ") + clock(s.RefusedAt)
-		if len(s.Problems) > 0 && s.SameError {
-			text += ": the one on disk"
-		} else {
-			text += w.dim(" (its log says why)")
-		}
-		field(w, "last error", text)
+		field(w, "last error", a.refusedWords(s, clock))
 	}
 	field(w, "directory", safe(s.Directory))
 	switch {
@@ -135,6 +128,25 @@ func (a *app) showStatus(s inForce) {
 	}
 }
 
+// refusedWords tells of the gate's last failure to put another set in force. The audit log keeps no more of it than its digest.
+func (a *app) refusedWords(s inForce, clock func(time.Time) string) string {
+	w, why := a.out, a.out.dim(" (the gate's own log says why)")
+	switch {
+	case s.ranOut():
+		return w.red("no newer bundle could be put in force since ") + clock(s.Expires) + why
+	case len(s.Problems) > 0 && s.SameError:
+		return w.red("refused another set ") + clock(s.RefusedAt) + ": the one on disk"
+	case s.Serial != 0:
+		return w.red("could not fetch a newer bundle, or refused it, ") + clock(s.RefusedAt) + why
+	}
+	return w.red("refused another set ") + clock(s.RefusedAt) + why
+}
+
+// ranOut reports whether what the gate failed at is that its bundle expired and nothing followed.
+func (g gateForce) ranOut() bool {
+	return g.Refused && g.Serial != 0 && !g.RefusedAt.Before(g.Expires)
+}
+
 // gateLine tells of one gate among several.
 func (a *app) gateLine(g gateForce, onDisk string) string {
 	w := a.out
@@ -142,6 +154,9 @@ func (a *app) gateLine(g gateForce, onDisk string) string {
 	switch {
 	case !g.Running:
 		text += w.dim(" stopped")
+	case g.ranOut(): // the end of the line says it
+	case g.Refused && g.Serial != 0:
+		text += w.red(" has no newer bundle")
 	case g.Refused:
 		text += w.red(" refused another set")
 	case onDisk != "" && g.Digest != onDisk:
@@ -226,101 +241,4 @@ func hear(heard map[string]*gateForce, e audit.Entry) *gateForce {
 		g.Digest, g.Since = digest, e.Time
 	}
 	return g
-}
-
-func (a *app) policyShowCommand() *cobra.Command {
-	var f logFlags
-	var expanded bool
-	var digest, decision string
-	c := &cobra.Command{
-		Use:   "show [DIR]",
-		Short: "Print the policies, with --expanded also what roles.yaml means in Cedar",
-		Long: `Print the files of a policy directory (default: the context's) as they would be put in force. With --expanded, the groups, patterns and clients
-of roles.yaml are written out as the Cedar that they stand for, followed by the policies.
-
-The texts of each set that was ever in force are kept beside the journal: --digest shows one of these, --decision the one by which a decision
-of the log was made.`,
-		Example: `  bailiwick policy show --expanded
-  bailiwick policy show policies/ --json | jq -r '.files[].name'
-  bailiwick policy show --decision 01936f0e > as-it-was.txt`,
-		Args:              usage(cobra.MaximumNArgs(1)),
-		ValidArgsFunction: completeDirs,
-		RunE: func(c *cobra.Command, args []string) error {
-			s, texts, digest, err := a.policyTexts(c, f, first(args), digest, decision)
-			if err != nil {
-				return err
-			}
-			if s == nil && expanded {
-				return &coded{Code: "policy_older", Text: "these policies don't load in this version of Bailiwick, so that they can't be expanded", Fix: "show them without --expanded"}
-			}
-			if a.asJSON {
-				shown := struct {
-					Digest   string       `json:"digest"`
-					Files    []policyText `json:"files"`
-					Expanded string       `json:"expanded,omitempty"`
-				}{Digest: digest, Files: texts}
-				if expanded {
-					shown.Expanded = s.Expanded()
-				}
-				return a.out.json(shown)
-			}
-			if expanded {
-				a.source(s.Expanded())
-				return nil
-			}
-			for i, t := range texts {
-				if i > 0 {
-					fmt.Fprintln(a.out)
-				}
-				fmt.Fprintln(a.out, a.out.bold("# ── "+safe(t.Name)+" ──"))
-				a.source(t.Text)
-			}
-			return nil
-		},
-	}
-	f.register(c)
-	c.Flags().BoolVarP(&expanded, "expanded", "x", false, "write roles.yaml out as Cedar")
-	c.Flags().StringVar(&digest, "digest", "", "a set that was in force, by its digest")
-	c.Flags().StringVar(&decision, "decision", "", "the set by which this decision was made: its id or index in the log")
-	return c
-}
-
-// policyTexts finds the set to show, its files and its digest. The set is nil if this build can't load it.
-func (a *app) policyTexts(c *cobra.Command, f logFlags, dir, digest, decision string) (*policy.Set, []policyText, string, error) {
-	if (dir != "" && digest != "") || (dir != "" && decision != "") || (digest != "" && decision != "") {
-		return nil, nil, "", badUsage(c, "name one of DIR, --digest and --decision")
-	}
-	if decision != "" {
-		r, err := a.findEntry(c.Context(), f, decision)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		if r.Entry.Decision == nil || r.Entry.Decision.PolicyDigest == "" {
-			return nil, nil, "", &coded{Code: "no_decision", Text: fmt.Sprintf("entry %d is not a decision by policy", r.Index), Fix: "choose another: bailiwick audit tail --all"}
-		}
-		digest = r.Entry.Decision.PolicyDigest
-	}
-	if digest != "" {
-		texts, err := a.keptPolicy(f, digest)
-		if err != nil {
-			return nil, nil, "", &coded{Code: "policy_not_kept", Text: err.Error(), Fix: "the texts are kept beside the journal of the gate that decided: name it with --journal DIR"}
-		}
-		s, _, err := a.keptSet(f, digest)
-		if err != nil {
-			s = nil // it can be shown all the same
-		}
-		return s, texts[1:], digest, nil
-	}
-	s, _, err := a.policySet(dir)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	texts, err := unpackPolicy(s.Archive())
-	if err != nil {
-		return nil, nil, "", err
-	}
-	if len(texts) < 2 {
-		return nil, nil, "", errors.New("the policy set has no files")
-	}
-	return s, texts[1:], s.Digest(), nil
 }

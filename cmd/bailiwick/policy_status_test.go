@@ -1,10 +1,12 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/bailiwick-dev/bailiwick/audit"
+	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
 // A log may be of several gates: what one says of its policies is not taken for what another decides by.
@@ -36,5 +38,36 @@ func TestEachGateIsHeardForItself(t *testing.T) {
 	}
 	if len(heard) != 3 {
 		t.Errorf("%d gates were heard, want 3: %v", len(heard), heard)
+	}
+}
+
+// What failed is called by its name: a bundle that ran out is no set that was refused.
+func TestFailuresOfAGateAreCalledByTheirNames(t *testing.T) {
+	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	mistakes := []policy.Problem{{File: "a.cedar", Text: "no"}}
+	for name, test := range map[string]struct {
+		s          inForce
+		want, line string // of the one gate, and of one among several
+	}{
+		"a bundle expired": {inForce{gateForce: gateForce{Serial: 7, Expires: at, Refused: true, RefusedAt: at.Add(time.Second)}}, "no newer bundle could be put in force since 2026-11-23 ", "expired"},
+		"to the second":    {inForce{gateForce: gateForce{Serial: 7, Expires: at, Refused: true, RefusedAt: at}}, "no newer bundle could be put in force since 2026-11-23 ", "expired"},
+		"a bundle did not come, the last one is good": {inForce{gateForce: gateForce{Serial: 7, Expires: at.AddDate(100, 0, 0), Refused: true, RefusedAt: at}},
+			"could not fetch a newer bundle, or refused it, 2026-11-23 ", "has no newer bundle"},
+		"it came later than a failure": {inForce{gateForce: gateForce{Serial: 7, Expires: at, Refused: true, RefusedAt: at.Add(-time.Second)}}, "could not fetch a newer bundle", "has no newer bundle"},
+		"a directory":                  {inForce{gateForce: gateForce{Refused: true, RefusedAt: at}}, "refused another set 2026-11-23 ", "refused another set"},
+		"the directory as it is":       {inForce{gateForce: gateForce{Refused: true, RefusedAt: at}, Problems: mistakes, SameError: true}, "refused another set", "refused another set"},
+		"another mistake in it":        {inForce{gateForce: gateForce{Refused: true, RefusedAt: at}, Problems: mistakes}, "refused another set", "refused another set"},
+	} {
+		var out buffer
+		a := newApp(strings.NewReader(""), &out, &out)
+		test.s.Running, test.s.Digest = true, "d"
+		got := a.refusedWords(test.s, func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") })
+		if !strings.HasPrefix(got, test.want) || strings.HasSuffix(got, ": the one on disk") != test.s.SameError || strings.Contains(got, "own log says why") == test.s.SameError {
+			t.Errorf("%s: %q", name, got)
+		}
+		line := a.gateLine(test.s.gateForce, "d")
+		if !strings.Contains(line, test.line) || strings.Contains(line, "refused another set") != strings.Contains(test.line, "refused another set") {
+			t.Errorf("%s, among several: %q", name, line)
+		}
 	}
 }
