@@ -218,26 +218,3 @@ func or(a, b string) string {
 	}
 	return b
 }
-
-// recentRequest is a request as completion shows it.
-type recentRequest struct{ ID, What string }
-
-// rememberRequests keeps ids for completion.
-func (a *app) rememberRequests(seen ...access.Request) {
-	var all []recentRequest
-	for _, r := range seen {
-		all = append(all, recentRequest{r.Asked.ID, string(r.State) + ", " + r.Asked.What() + " for " + r.Asked.Login})
-	}
-	remember(a, "requests", all, func(x, y recentRequest) bool { return x.ID == y.ID })
-}
-
-// completeRequests offers requests seen here lately.
-func (a *app) completeRequests(_ *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	var out []string
-	for _, r := range recent[recentRequest](a, "requests") {
-		if len(args) == 0 && strings.HasPrefix(r.ID, prefix) {
-			out = append(out, r.ID+"\t"+safe(r.What))
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-}

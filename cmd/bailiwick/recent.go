@@ -10,7 +10,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/login"
 )
 
-// Completion must not ask a server, so the commands keep what they showed lately, newest first: one file for each kind and context.
+// Completion must not wait for a server, so the commands keep what they showed lately, newest first: one file for each kind and context.
 
 // maxRecent bounds what is kept of one kind.
 const maxRecent = 50
