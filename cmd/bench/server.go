@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// servers measures StartWorkflow on three real servers side by side: with the plugin, with Temporal's stock JWT authorizer, and with none.
+// servers measures StartWorkflow on real servers of three kinds side by side: with the plugin, with Temporal's stock JWT authorizer, and with none.
 // It is a Go benchmark of cmd/bailiwick-temporal, whose layout it shares; this reads the metrics that it prints.
 func servers(meter) ([]row, error) {
 	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkStartWorkflow$", "-benchtime", "1x", "github.com/bailiwick-dev/bailiwick/cmd/bailiwick-temporal")
