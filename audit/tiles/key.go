@@ -37,8 +37,7 @@ func LoadOrCreateKey(path, origin string) (signer note.Signer, verifierKey strin
 	if origin == "" || strings.ContainsAny(origin, "+ \t\r\n") {
 		return nil, "", fmt.Errorf("log origin %q must be non-empty, without spaces and '+'", origin)
 	}
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		skey, _, err := note.GenerateKey(rand.Reader, origin)
 		if err != nil {
 			return nil, "", fmt.Errorf("generating log key: %w", err)
@@ -47,11 +46,14 @@ func LoadOrCreateKey(path, origin string) (signer note.Signer, verifierKey strin
 		if err := durable.CreateFile(path, []byte(skey+"\n"), keyFilePerm); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, "", fmt.Errorf("saving log key: %w", err)
 		}
-		raw, err = os.ReadFile(path)
-		if err != nil {
-			return nil, "", fmt.Errorf("reading log key: %w", err)
-		}
-	} else if err != nil {
+	}
+	return loadKey(path, origin)
+}
+
+// loadKey is LoadOrCreateKey for a key that must be there.
+func loadKey(path, origin string) (signer note.Signer, verifierKey string, err error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
 		return nil, "", fmt.Errorf("reading log key: %w", err)
 	}
 	info, err := os.Stat(path)

@@ -57,7 +57,7 @@ type KeyringState struct {
 	Key     string      `json:"key"`               // signs, and is the last that goes on alone
 	Next    string      `json:"next,omitempty"`    // is about to replace it
 	Linked  bool        `json:"linked"`            // the log proves that Next follows, so it signs too
-	Signed  []string    `json:"signed"`            // which of both have signed the published checkpoint
+	Signed  []string    `json:"signed"`            // which of all these have signed the published checkpoint, oldest first
 	History []LogKeyUse `json:"history,omitempty"` // keys that followed the first, Next among them when it is linked
 	Since   time.Time   `json:"since,omitzero"`    // when Key was put on record; zero: it is the first
 }
@@ -81,7 +81,14 @@ func (k *Keyring) State() (s KeyringState, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, fmt.Errorf("reading checkpoint: %w", err)
 	}
-	for _, name := range []string{key, next} {
+	all := []string{s.First}
+	for _, use := range s.History {
+		all = append(all, use.Key)
+	}
+	for _, name := range append(all, key, next) {
+		if slices.Contains(s.Signed, name) {
+			continue
+		}
 		if v, err := note.NewVerifier(name); err == nil {
 			if _, err := note.Open(msg, note.VerifierList(v)); err == nil {
 				s.Signed = append(s.Signed, name)
@@ -103,17 +110,13 @@ func (k *Keyring) Signers() ([]note.Signer, error) {
 	return []note.Signer{signer}, nil
 }
 
-// read reads the files. The next key comes first: were it renamed in between, it would be read as the key, and not be missed.
+// read reads the files; a key that is gone is not made anew. The next key comes first: were it renamed in between, it would be read as the key, and not be missed.
 func (k *Keyring) read() (nextSigner note.Signer, next string, signer note.Signer, key string, steps []followed, err error) {
-	if _, err = os.Stat(k.next()); err == nil {
-		nextSigner, next, err = LoadOrCreateKey(k.next(), k.cfg.Origin)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
+	nextSigner, next, err = loadKey(k.next(), k.cfg.Origin)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil, "", nil, fmt.Errorf("reading the log's next key: %w", err)
 	}
-	if signer, key, err = LoadOrCreateKey(k.cfg.Path, k.cfg.Origin); err != nil {
+	if signer, key, err = loadKey(k.cfg.Path, k.cfg.Origin); err != nil {
 		return nil, "", nil, "", nil, err
 	}
 	links, err := readHistory(os.DirFS(k.cfg.Log))

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"bailiwick": main,
 		"mklog":     makeLog,
+		"mkrotated": makeRotatedLog,
 		"mktraffic": makeTraffic,
 		"mkpolicy": func() {
 			if err := policy.WriteStarter(os.Args[1]); err != nil {
@@ -72,6 +73,8 @@ func TestScripts(t *testing.T) {
 				words := strings.Fields(ts.ReadFile(args[0]))
 				ts.Setenv("KEY", words[len(words)-1])
 			},
+			// keysplane DIR serves the keys of the log that mkrotated made, and logs in there.
+			"keysplane": keysPlane(t),
 			// waitlines FILE N waits until a file has that many lines.
 			"waitlines": func(ts *testscript.TestScript, _ bool, args []string) {
 				want, err := strconv.Atoi(args[1])

@@ -62,7 +62,7 @@ func (s *Service) checkpointPlan(_ context.Context, w Work) (Done, error) {
 	switch {
 	case err != nil:
 		return Done{}, keysFault(t, err)
-	case len(now.Signed) == 0:
+	case !slices.Contains(now.Signed, now.Key):
 		return Done{}, notSealed("the checkpoint of the log "+t.ID+" is not there, or not signed by its key", nil)
 	}
 	return Done{Facts{Previous: tiles.KeyID(now.Key), PreviousID: now.Key}, tiles.KeyID(now.Key) + " signs"}, nil
@@ -149,7 +149,7 @@ func (s *Service) checkpointBoth(ctx context.Context, w Work) (Done, error) {
 		if err != nil {
 			return Done{}, err
 		}
-		if len(now.Signed) < 2 {
+		if !slices.Contains(now.Signed, w.Facts.PreviousID) || !slices.Contains(now.Signed, w.Facts.NextID) {
 			return Done{}, notSealed("the checkpoint of the log "+t.ID+" is not signed by both keys yet", nil)
 		}
 		return Done{w.Facts, w.Facts.Previous + " and " + w.Facts.Next + " sign"}, nil
