@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"reflect"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 // CheckEntry says the same of raw as ParseEntry, without reading what it means: whether it is one canonical entry. It is for going through a
@@ -26,9 +24,10 @@ func CheckEntry(raw []byte) error {
 
 // shape is the canonical form of a type, taken from the same declarations as its JSON: a new field needs nothing here.
 type shape struct {
-	kind   shapeKind
-	fields []shapeField // of an object
-	item   *shape       // of a list
+	kind     shapeKind
+	fields   []shapeField // of an object
+	required int          // how many of the fields are up to the last that must be there
+	item     *shape       // of a list
 }
 
 type shapeKind int
@@ -45,17 +44,18 @@ const (
 )
 
 type shapeField struct {
-	first    []byte // `"name":`
-	further  []byte // `,"name":`
+	name     []byte // `"name":`
+	word     uint64 // the first eight bytes of it (little-endian), which tell almost every name from another
+	mask     uint64 // which of them it has
 	optional bool   // left out when it has its zero value, and then not written
-	filled   bool   // must not be empty though it is not optional
+	filled   bool   // must not be empty, whether or not it is optional
 	shape    *shape
 }
 
 var entryShape = sync.OnceValue(func() *shape {
 	s := shapeOf(reflect.TypeFor[Entry]())
 	for i := range s.fields {
-		switch f := &s.fields[i]; string(f.first) {
+		switch f := &s.fields[i]; string(f.name) {
 		case `"v":`:
 			f.shape = &shape{kind: shapeVersion}
 		case `"id":`, `"kind":`:
@@ -88,10 +88,17 @@ func shapeOf(t reflect.Type) *shape {
 		if name == "" || name == "-" || t.Field(i).Anonymous {
 			return &shape{}
 		}
-		s.fields = append(s.fields, shapeField{
-			first: fmt.Appendf(nil, "%q:", name), further: fmt.Appendf(nil, ",%q:", name),
-			optional: strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero"), shape: shapeOf(t.Field(i).Type),
-		})
+		f := shapeField{name: fmt.Appendf(nil, "%q:", name), shape: shapeOf(t.Field(i).Type)}
+		f.optional = strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
+		f.filled = f.optional
+		var word, mask [8]byte
+		for j := range copy(word[:], f.name) {
+			mask[j] = 0xff
+		}
+		f.word, f.mask = binary.LittleEndian.Uint64(word[:]), binary.LittleEndian.Uint64(mask[:])
+		if s.fields = append(s.fields, f); !f.optional {
+			s.required = len(s.fields)
+		}
 	}
 	return s
 }
@@ -122,31 +129,52 @@ func (s *shape) match(b []byte) (rest []byte, ok bool) {
 	return nil, false
 }
 
+// matchObject takes the members in the order of the fields. What follows a value says whether there is another, so that the optional fields
+// behind the last member cost nothing.
 func (s *shape) matchObject(b []byte) (rest []byte, ok bool) {
-	if len(b) == 0 || b[0] != '{' {
+	if len(b) < 2 || b[0] != '{' {
 		return nil, false
 	}
-	b = b[1:]
-	some := false
-	for i := range s.fields {
-		f := &s.fields[i]
-		name := f.first
-		if some {
-			name = f.further
-		}
-		if !bytes.HasPrefix(b, name) {
-			if f.optional {
-				continue
+	next := 0 // the field that may come next
+	for b = b[1:]; len(b) > 0 && b[0] != '}'; {
+		if next > 0 {
+			if b[0] != ',' {
+				return nil, false
 			}
+			b = b[1:]
+		}
+		if len(b) < 8 {
+			return nil, false // shorter than any member and what closes the object: ParseEntry may say otherwise
+		}
+		word := binary.LittleEndian.Uint64(b)
+		for ; ; next++ {
+			if next == len(s.fields) {
+				return nil, false
+			}
+			f := &s.fields[next]
+			if word&f.mask == f.word && bytes.HasPrefix(b, f.name) {
+				break
+			}
+			if !f.optional {
+				return nil, false
+			}
+		}
+		f := &s.fields[next]
+		value := b[len(f.name):]
+		if f.shape.kind == shapeString {
+			_, b, ok = plainString(value)
+		} else {
+			b, ok = f.shape.match(value)
+		}
+		if !ok || f.filled && zero(value) {
 			return nil, false
 		}
-		value := b[len(name):]
-		if b, ok = f.shape.match(value); !ok || f.optional && zero(value) || f.filled && zero(value) {
-			return nil, false
-		}
-		some = true
+		next++
 	}
-	return bytes.CutPrefix(b, []byte("}"))
+	if len(b) == 0 || next < s.required {
+		return nil, false
+	}
+	return b[1:], true
 }
 
 // zero reports whether a value is one that is left out where it may be, or could be.
@@ -193,63 +221,4 @@ func matchMap(b []byte) (rest []byte, ok bool) {
 			return nil, false
 		}
 	}
-}
-
-// plainString takes a string without escapes that stands as Marshal writes it. Those with escapes are left to ParseEntry.
-//
-// It looks at eight bytes at a time, as plain does. Of the bytes that it marks the lowest is marked rightly: a borrow comes only from a byte
-// below that is marked itself.
-func plainString(b []byte) (text, rest []byte, ok bool) {
-	if len(b) == 0 || b[0] != '"' {
-		return nil, nil, false
-	}
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	i := 1
-	for ; i+8 <= len(b); i += 8 {
-		x := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := x^ones*'"', x^ones*'\\'
-		if bad := (x | (x - ones*' ') | (quote - ones) | (slash - ones)) & tops; bad != 0 {
-			i += bits.TrailingZeros64(bad) / 8
-			break
-		}
-	}
-	for ; i < len(b); i++ {
-		switch c := b[i]; {
-		case c == '"':
-			return b[1:i], b[i+1:], true
-		case c < ' ' || c == '\\':
-			return nil, nil, false
-		case c >= utf8.RuneSelf:
-			return wideString(b, i)
-		}
-	}
-	return nil, nil, false
-}
-
-// wideString is plainString for a string with characters beyond ASCII, the first of them at i.
-func wideString(b []byte, i int) (text, rest []byte, ok bool) {
-	end := bytes.IndexByte(b[i:], '"')
-	if end < 0 {
-		return nil, nil, false
-	}
-	text, rest = b[1:i+end], b[i+end+1:]
-	for _, c := range text {
-		if c < ' ' || c == '\\' {
-			return nil, nil, false
-		}
-	}
-	return text, rest, utf8.Valid(text) && !bytes.Contains(text, []byte("\u2028")) && !bytes.Contains(text, []byte("\u2029"))
-}
-
-// plainTime reports whether a time is one that Marshal writes: in UTC, without needless digits, and not the zero time.
-func plainTime(text []byte) bool {
-	n := len(text)
-	if n < len("2006-01-02T15:04:05Z") || n > len("2006-01-02T15:04:05.999999999Z") || text[n-1] != 'Z' || text[10] != 'T' {
-		return false
-	}
-	if n > 20 && (text[19] != '.' || text[n-2] == '0' || n == 21) {
-		return false
-	}
-	t, err := time.Parse(time.RFC3339, string(text))
-	return err == nil && !t.IsZero()
 }
