@@ -361,6 +361,66 @@ func TestKeyRotationCutOff(t *testing.T) {
 	}
 }
 
+// A sealer killed at any moment, while one key after the other is replaced, goes on by the keys that there are, and the log stays one.
+func TestKilledSealerWhileKeysChange(t *testing.T) {
+	l := newRing(t)
+	j, err := audit.OpenJournal(audit.JournalConfig{Dir: l.journal, QueueEntries: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	put := func(e audit.Entry) {
+		t.Helper()
+		if _, err := j.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		l.n++
+	}
+	step, switched := 0, 0
+	again := func() {
+		t.Helper()
+		put(entry(l.n))
+		var err error
+		switch step {
+		case 0:
+			if _, err = l.ring.MakeNext(); err == nil {
+				var detail map[string]string
+				if detail, err = l.ring.Announcement(); err == nil {
+					put(audit.Entry{ID: fmt.Sprint("k", l.n), Kind: audit.KindKey, Time: time.Unix(1790000000, 0), Gate: "test", Detail: detail})
+				}
+			}
+		case 1:
+			err = l.ring.Link(t.Context(), 0)
+		case 2:
+			if err = l.ring.Switch(); err == nil {
+				switched++
+			}
+		}
+		if err != nil && !errors.Is(err, ErrNotSealed) && !errors.Is(err, ErrSignedByOneKey) {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		if err == nil {
+			step = (step + 1) % 3
+		}
+	}
+	for round := range 10 {
+		killSealer(t, filepath.Dir(l.log), round, 500, again)
+		if r := l.verifyBy(t, l.verifier); !r.OK() && codes(r) != "checkpoint_missing" {
+			t.Fatalf("round %d: %v", round, r.Problems)
+		}
+	}
+	t.Logf("%d keys while it was killed", switched)
+	stop := l.start(t)
+	await(t, "a key is replaced", func() bool { again(); return switched > 0 && step == 0 })
+	l.awaitSize(t, l.n)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.verifyBy(t, l.verifier); !r.OK() || r.Entries != uint64(l.n) || r.Journal != uint64(l.n) || len(r.LogKeys) != switched {
+		t.Errorf("%d keys: %+v", switched, r)
+	}
+}
+
 // Whoever has the next key alone, or can write into the log, gets nowhere without the earlier key.
 func TestKeyHistoryForged(t *testing.T) {
 	l := newRing(t)

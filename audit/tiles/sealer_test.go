@@ -32,11 +32,11 @@ func TestMain(m *testing.M) {
 
 // sealChild runs a sealer until it is killed.
 func sealChild(dir string) {
-	signer, _, err := LoadOrCreateKey(filepath.Join(dir, "key"), origin)
+	ring, err := OpenKeyring(KeyringConfig{Path: filepath.Join(dir, "key"), Origin: origin, Log: filepath.Join(dir, "log")})
 	if err == nil {
 		fmt.Println("started")
 		err = RunSealer(context.Background(), SealerConfig{Journals: []string{filepath.Join(dir, "journal"), filepath.Join(dir, "journal-control")}, Log: filepath.Join(dir, "log"),
-			Signer: signer, Interval: 200 * time.Millisecond})
+			Signers: ring.Signers, Interval: 200 * time.Millisecond})
 	}
 	fmt.Println("error", err)
 	os.Exit(1)
