@@ -26,12 +26,13 @@ const (
 	EdgeQuery    Edge = "query"
 	EdgeSchedule Edge = "schedule" // creation or change of a schedule; carried to each run it starts
 	EdgeActivity Edge = "activity" // start of an activity that belongs to no workflow
+	EdgeAdopt    Edge = "adopt"    // a person takes over a run (adoption.go)
 )
 
 // Known reports whether statements are made of the edge.
 func (e Edge) Known() bool {
 	switch e {
-	case EdgeStart, EdgeSignal, EdgeUpdate, EdgeQuery, EdgeSchedule, EdgeActivity:
+	case EdgeStart, EdgeSignal, EdgeUpdate, EdgeQuery, EdgeSchedule, EdgeActivity, EdgeAdopt:
 		return true
 	}
 	return false

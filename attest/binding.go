@@ -112,7 +112,7 @@ func (v Verified) matchesAncestor(r Run) bool {
 // CodeBinding always.
 //
 // Accepted: a statement of that edge and name bound to the run; for a signal also the start of a signal-with-start, which names its
-// signal. A signal sent by a workflow has no signal statement of its own: it carries its sender's, see CheckCarriedSignal.
+// signal, and an adoption, for its own signal. A signal sent by a workflow has no signal statement of its own: it carries its sender's, see CheckCarriedSignal.
 func (v Verified) CheckCall(e Edge, r Run, name string) error {
 	s := v.statement
 	if e != EdgeSignal && e != EdgeUpdate && e != EdgeQuery {
@@ -121,7 +121,7 @@ func (v Verified) CheckCall(e Edge, r Run, name string) error {
 	if r.Namespace == "" || r.WorkflowID == "" || name == "" {
 		return refuse(CodeBinding, "the call to check against is not known")
 	}
-	if s.Edge != e && !(e == EdgeSignal && s.Edge == EdgeStart && s.Binding.Name != "") {
+	if s.Edge != e && !(e == EdgeSignal && (s.Edge == EdgeStart && s.Binding.Name != "" || s.Edge == EdgeAdopt && name == AdoptSignal)) {
 		return refuse(CodeBinding, fmt.Sprintf("a %q attestation, where one of %q is needed", s.Edge, e))
 	}
 	if err := v.checkTarget(r); err != nil {

@@ -170,3 +170,58 @@ func TestCheckActivity(t *testing.T) {
 	wantCode(t, bound(t, attest.EdgeStart, attest.Binding{Namespace: "deploy", WorkflowID: "a-1", WorkflowType: "push"}).CheckActivity("deploy", "a-1", "push"), attest.CodeBinding)
 	wantCode(t, attest.Verified{}.CheckActivity("", "", ""), attest.CodeBinding)
 }
+
+// TestAdoption: what takes over a run is of its own edge, by a person in person, about one run of the chain, and by nobody who began it.
+func TestAdoption(t *testing.T) {
+	signer := attest.NewSigner(fixedKey("a"))
+	bob := attest.Party{Principal: "user:https://issuer.example|bob", Profile: "user"}
+	run := attest.Run{Namespace: "deploy", WorkflowID: "ship-1", RunID: "run-2", WorkflowType: "deploy", FirstRunID: "run-1"}
+	good := func() attest.Statement {
+		s := typical()
+		s.Edge, s.Originator, s.Actor, s.Chain, s.Reason = attest.EdgeAdopt, bob, bob, nil, "alice left"
+		s.Binding = attest.Binding{Namespace: "deploy", WorkflowID: "ship-1", RunID: "run-1", Name: attest.AdoptSignal}
+		return s
+	}
+	for what, c := range map[string]struct {
+		change func(*attest.Statement)
+		want   bool
+	}{
+		"the first run's":       {func(*attest.Statement) {}, true},
+		"another run's":         {func(s *attest.Statement) { s.Binding.RunID = "run-9" }, false},
+		"another workflow's":    {func(s *attest.Statement) { s.Binding.WorkflowID = "ship-2" }, false},
+		"another namespace's":   {func(s *attest.Statement) { s.Binding.Namespace = "payments" }, false},
+		"a signal of that name": {func(s *attest.Statement) { s.Edge = attest.EdgeSignal }, false},
+		"by a program": {func(s *attest.Statement) {
+			s.Originator.Principal = "client:https://issuer.example|x"
+			s.Actor = s.Originator
+		}, false},
+		"through an agent": {func(s *attest.Statement) {
+			s.Actor = attest.Party{Principal: "client:https://issuer.example|agent", Profile: "ai_agent"}
+		}, false},
+		"without a reason": {func(s *attest.Statement) { s.Reason = " " }, false},
+		"by who began it": {func(s *attest.Statement) {
+			s.Originator.Principal = "user:https://issuer.example|alice"
+			s.Actor = s.Originator
+		}, false},
+	} {
+		s := good()
+		c.change(&s)
+		v := mustVerify(t, signer, s)
+		if err := v.CheckAdoption(run, "user:https://issuer.example|alice"); (err == nil) != c.want {
+			t.Errorf("%s: %v", what, err)
+		}
+		if v.CheckRun(run) == nil {
+			t.Errorf("%s: it passes for a start", what)
+		}
+		if s.Edge == attest.EdgeAdopt && v.CheckCall(attest.EdgeSignal, run, "approve") == nil {
+			t.Errorf("%s: it passes for another signal", what)
+		}
+	}
+	for what, change := range map[string]func(*attest.Statement){"no run": func(s *attest.Statement) { s.Binding.RunID = "" }, "another signal": func(s *attest.Statement) { s.Binding.Name = "approve" }} {
+		s := good()
+		change(&s)
+		if _, err := signer.Sign(s); err == nil {
+			t.Errorf("an adoption with %s is signed", what)
+		}
+	}
+}

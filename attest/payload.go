@@ -182,6 +182,8 @@ func (b Binding) complete(e Edge) error {
 		return errors.New("a schedule is bound to no workflow type or no schedule id")
 	case (e == EdgeSignal || e == EdgeUpdate || e == EdgeQuery) && b.Name == "":
 		return fmt.Errorf("a %s is bound to no name", e)
+	case e == EdgeAdopt && (b.Name != AdoptSignal || b.RunID == ""):
+		return errors.New("an adoption is bound to no run, or not to its signal")
 	case e == EdgeActivity && (b.ActivityID == "" || b.Name == ""):
 		return errors.New("an activity is bound to no id or no type")
 	case b.ParentWorkflowID == "" && (b.ParentNamespace != "" || b.ParentRunID != ""):

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -86,6 +87,9 @@ func (c *Call) asks(out []ask) ([]ask, error) {
 		return nil, err
 	}
 	for i := range out {
+		if out[i].resource.Signal == attest.AdoptSignal && !adopts(c.Request) {
+			return nil, errSmuggledAdoption
+		}
 		if err := checkSize(&out[i].resource); err != nil {
 			return nil, err
 		}

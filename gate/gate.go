@@ -232,6 +232,12 @@ func (g *Gate) admit(ctx context.Context, c *Call) (*Admission, error) {
 			return refuse(denial)
 		}
 	}
+	if adopts(c.Request) {
+		var denial *Denial
+		if asks, denial = g.adopt(ctx, a, &req, asks, &entry); denial != nil {
+			return refuse(denial)
+		}
+	}
 	if c.Operation == nil {
 		g.caused(a, &entry)
 	} else if len(c.Operation.Statements) > 0 {

@@ -37,7 +37,11 @@ func (g *Gate) Stamp(a *Admission, req any) error {
 			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowId(), WorkflowType: r.GetWorkflowType().GetName(), Name: r.GetSignalName(),
 		})
 	case *workflowservice.SignalWorkflowExecutionRequest:
-		return g.put(a, &r.Header, attest.EdgeSignal, attest.Binding{
+		edge := attest.EdgeSignal
+		if adopts(r) {
+			edge = attest.EdgeAdopt
+		}
+		return g.put(a, &r.Header, edge, attest.Binding{
 			Namespace: r.GetNamespace(), WorkflowID: r.GetWorkflowExecution().GetWorkflowId(), RunID: r.GetWorkflowExecution().GetRunId(), Name: r.GetSignalName(),
 		})
 	case *workflowservice.UpdateWorkflowExecutionRequest:

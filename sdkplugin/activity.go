@@ -56,8 +56,9 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 		return nil, unattested(err)
 	}
 	describe(ctx, info)
-	if err := a.enforce(ctx, log, about.ActivityType.Name, run.WorkflowType, info); err != nil {
-		return nil, err
+	info, refused := a.enforce(ctx, log, about.ActivityType.Name, run, info)
+	if refused != nil {
+		return nil, refused
 	}
 	if info.Verified {
 		log.Log(ctx, slog.LevelInfo, "running activity", info.fields()...)
@@ -68,22 +69,26 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 }
 
 // enforce judges an attempt right before it runs. What it finds is not remembered: the next attempt is judged anew.
-func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activityType, workflowType string, info Info) error {
+func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activityType string, run attest.Run, info Info) (Info, error) {
 	p := a.plugin
-	if v := p.revoked(ctx, info); v != nil {
+	v := p.revoked(ctx, info)
+	if v != nil {
+		info, v = p.answeredFor(ctx, run, info, v)
+	}
+	if v != nil {
 		describeProblem(ctx, string(v.Code))
 		fields := append(info.fields(), "code", string(v.Code), "detail", v.Detail)
 		if p.opts.Mode == Enforce {
 			log.Log(ctx, slog.LevelWarn, "stopping activity of somebody who lost access", fields...)
 			p.metrics.count(ctx, kindActivity, map[bool]string{true: verdictHeld, false: verdictForbidden}[p.opts.HoldRevoked > 0 || v.Code == ForbiddenStandingUnknown], string(v.Code))
-			return p.stopRevoked(v)
+			return info, p.stopRevoked(v)
 		}
 		log.Log(ctx, slog.LevelWarn, "running activity of somebody who lost access", fields...)
 		p.metrics.count(ctx, kindActivity, verdictExcused, string(v.Code))
 	}
-	v, hold := p.rules.forActivity(activityType, workflowType, info, p.now())
+	v, hold := p.rules.forActivity(activityType, run.WorkflowType, info, p.now())
 	if v == nil {
-		return nil
+		return info, nil
 	}
 	describeProblem(ctx, string(v.Code))
 	fields := append(info.fields(), "code", string(v.Code), "rule", v.Rule, "detail", v.Detail)
@@ -91,13 +96,13 @@ func (a *activityInbound) enforce(ctx context.Context, log *slog.Logger, activit
 	case p.opts.Mode == Observe:
 		log.Log(ctx, slog.LevelWarn, "running activity that does not meet a rule", fields...)
 		p.metrics.count(ctx, kindActivity, verdictExcused, string(v.Code))
-		return nil
+		return info, nil
 	case hold != 0:
 		log.Log(ctx, slog.LevelWarn, "holding activity that does not meet a rule", fields...)
 		p.metrics.count(ctx, kindActivity, verdictHeld, string(v.Code))
-		return held(v, hold)
+		return info, held(v, hold)
 	}
 	log.Log(ctx, slog.LevelWarn, "refusing activity that does not meet a rule", fields...)
 	p.metrics.count(ctx, kindActivity, verdictForbidden, string(v.Code))
-	return forbidden(v)
+	return info, forbidden(v)
 }

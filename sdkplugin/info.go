@@ -16,7 +16,8 @@ type Info struct {
 	DecisionID string       // the audit entry's id
 	Statement  attest.Statement
 	Verified   bool
-	Problem    string // why it is not verified, beginning with a stable code such as "attestation_missing"; only in mode Observe
+	Owner      attest.Party // who took the run over, where the originator or actor lost access since; in activities only, and else the zero value
+	Problem    string       // why it is not verified, beginning with a stable code such as "attestation_missing"; only in mode Observe
 }
 
 func verifiedInfo(s attest.Statement) Info {
@@ -35,6 +36,9 @@ func (i Info) fields() []any {
 	f = append(f, "edge", string(i.Statement.Edge), "decision", i.DecisionID)
 	if i.Reason != "" {
 		f = append(f, "reason", i.Reason)
+	}
+	if i.Owner != (attest.Party{}) {
+		f = append(f, "owner", i.Owner.Principal)
 	}
 	return f
 }

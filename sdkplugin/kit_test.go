@@ -111,6 +111,9 @@ func newPlugin(t testing.TB, o sdkplugin.Options) *sdkplugin.Plugin {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Histories == nil {
+		o.Histories = histories{} // the test environment's client has none
+	}
 	p, err := sdkplugin.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,9 @@ type Options struct {
 	Signals SignalPolicy
 	// Revocations tells who has lost access since, such as a RevocationSource. Default nil: a statement is about its moment.
 	Revocations Revocations
+	// Histories reads who took over the run of somebody who lost access. Default: the worker's own client, which may read the
+	// histories that it replays; the client of the SDK's test environment reads none, so tests of revoked runs set this.
+	Histories Histories
 	// HoldRevoked makes activities of somebody who lost access fail retryably, to be tried again after this time. Default 0: refused for good.
 	HoldRevoked time.Duration
 	// Require are rules that what a worker runs must meet, beyond having a valid attestation. Observe logs and counts what breaks one.
@@ -107,6 +110,7 @@ type Plugin struct {
 	hook *workerInterceptor
 
 	rules    rules
+	owners   owners
 	metrics  *metrics   // nil without a Meter
 	exchange *exchanger // nil without Exchange
 	now      func() time.Time

@@ -47,7 +47,7 @@ func (p *Plugin) revoked(ctx context.Context, info Info) *Violation {
 			return &Violation{Code: ForbiddenStandingUnknown, Detail: "whether access was revoked is not known now", Fix: "wait; if it stays so, look at the worker's way to the control plane"}
 		}
 		if gone {
-			return &Violation{Code: ForbiddenRevoked, Detail: "access was revoked (" + reason + ")", Fix: "let somebody who has access start it again, or restore the access"}
+			return &Violation{Code: ForbiddenRevoked, Detail: "access was revoked (" + reason + ")", Fix: "let somebody who has access take the run over (bailiwick run adopt), or restore the access"}
 		}
 	}
 	return nil

@@ -114,6 +114,9 @@ func (w *workflowInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.
 func (w *workflowInbound) HandleSignal(ctx workflow.Context, in *interceptor.HandleSignalInput) error {
 	run := w.state.about(ctx)
 	info, _, err := w.state.admit(ctx, kindSignal, "delivering signal", func(v attest.Verified) error { return checkSignal(v, run, in.SignalName) }, in.SignalName)
+	if in.SignalName == attest.AdoptSignal {
+		return nil // it is for activity workers, who read it in the history, and for no workflow code
+	}
 	if keyUnknown(err) {
 		return fmt.Errorf("the workflow task will be retried: %w", err) // the SDK fails the task, as for a panic
 	}
