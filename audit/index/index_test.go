@@ -230,6 +230,9 @@ func testQuery(t *testing.T, dsn string) {
 		switch {
 		case i%700 == 13: // a gate whose clock is hours behind, or ahead: the blocks' times overlap, and what is in a range is not in one piece
 			entries[i].Time = entries[i].Time.Add(time.Duration(i%3-1) * 3 * time.Hour)
+		case i%300 == 17: // what an agent is refused
+			entries[i].Actor.Actors = []string{"agent1"}
+			entries[i].Decision = &policy.Decision{Code: policy.CodeForbidden, PolicyDigest: fmt.Sprintf("%064x", i/50_000)}
 		case i == 40 || i == blockSize+40: // what is rare, and far back
 			entries[i].Resource.WorkflowID = "rare"
 		default:
@@ -270,6 +273,14 @@ func testQuery(t *testing.T, dsn string) {
 		"not access, actor":   {NotAccess: []string{"work", "read"}, Actor: []string{"person13@acme.example"}},
 		"allowed":             {Allow: yes(true), Limit: 10_000},
 		"denied":              {Allow: yes(false)},
+		"denied person":       {Actor: []string{"person13@acme.example"}, Allow: yes(false)},
+		"denied principal":    {Originator: []string{"user:https://acme.okta.com|00u00013"}, Allow: yes(false), Action: []string{"TerminateWorkflowExecution"}},
+		"denied people":       {Actor: []string{"person1*"}, Allow: yes(false), NotAccess: []string{"work"}},
+		"denied agent":        {Agent: []string{"agent1"}, Allow: yes(false)},
+		"denied agent, actor": {Actor: []string{"agent1", "person13@acme.example"}, Allow: yes(false)},
+		"denied agent of":     {Actor: []string{"agent1"}, Originator: []string{"person*"}, Agent: []string{"agent*"}, Allow: yes(false)},
+		"denied, no origin":   {Originator: []string{"agent1"}, Allow: yes(false)},
+		"allowed person":      {Actor: []string{"person13@acme.example"}, Allow: yes(true)},
 		"code":                {Code: []string{"forbidden"}},
 		"policy":              {Policy: []string{"agents"}},
 		"asterisk inside":     {Policy: []string{"*-role"}}, // it is itself there
@@ -312,7 +323,7 @@ func testQuery(t *testing.T, dsn string) {
 				all = append(all, uint64(i))
 			}
 		}
-		if len(all) == 0 != (name == "agent is no origin" || strings.HasPrefix(name, "nobody") || name == "id and other actor" || name == "id and time" || name == "before the log" || name == "reason, no such" || name == "asterisk inside") {
+		if len(all) == 0 != (name == "agent is no origin" || name == "denied, no origin" || strings.HasPrefix(name, "nobody") || name == "id and other actor" || name == "id and time" || name == "before the log" || name == "reason, no such" || name == "asterisk inside") {
 			t.Fatalf("%s: the test itself finds %d", name, len(all))
 		}
 		for _, oldest := range []bool{true, false} {
@@ -583,11 +594,30 @@ func testHostile(t *testing.T, dsn string) {
 
 func testVersion(t *testing.T, dsn string) {
 	x := opened(t, dsn)
-	if _, err := x.db.ExecContext(t.Context(), `UPDATE meta SET value = 2 WHERE name = 'version'`); err != nil {
-		t.Fatal(err)
+	set := func(version int) {
+		if _, err := x.db.ExecContext(t.Context(), `UPDATE meta SET value = $1 WHERE name = 'version'`, version); err != nil {
+			t.Fatal(err)
+		}
 	}
+	set(FormatVersion + 1)
 	if _, err := Open(t.Context(), dsn); !errors.Is(err, ErrVersion) {
 		t.Errorf("a newer index was opened: %v", err)
+	}
+	// One of an earlier version, with other terms, is made again from the log.
+	set(FormatVersion)
+	l := &log{size: 500}
+	synced(t, x, l, 500)
+	if _, err := x.db.ExecContext(t.Context(), `DELETE FROM postings`); err != nil {
+		t.Fatal(err)
+	}
+	set(FormatVersion - 1)
+	again := opened(t, dsn)
+	if n, err := again.Size(t.Context()); err != nil || n != 0 {
+		t.Errorf("an earlier index has %d entries, %v", n, err)
+	}
+	synced(t, again, l, 500)
+	if r, err := again.Verify(t.Context(), l.source); err != nil || !r.OK() {
+		t.Errorf("%+v %v", r, err)
 	}
 	if _, err := Open(t.Context(), ""); err == nil {
 		t.Error("an index without a name")

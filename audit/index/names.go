@@ -6,5 +6,5 @@ var fieldNames = map[Field]string{
 	FieldWorkflowType: "workflow type", FieldRun: "run", FieldAction: "action", FieldAccess: "access", FieldOutcome: "outcome",
 	FieldCode: "code", FieldPolicy: "policy", FieldGrant: "grant", FieldSource: "source", FieldToken: "token", FieldKind: "kind",
 	FieldGate: "gate", FieldWord: "word", FieldSchedule: "schedule", FieldTaskQueue: "task queue", FieldName: "name", FieldGroup: "group",
-	FieldKeyUse: "key use", FieldPolicySet: "policy set",
+	FieldKeyUse: "key use", FieldPolicySet: "policy set", FieldRefused: "refused",
 }

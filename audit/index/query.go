@@ -96,7 +96,15 @@ func (f *Filter) clauses() ([]clause, error) {
 			list = append(list, c)
 		}
 	}
-	add(f.Actor, FieldOriginator, FieldAgent)
+	// What a party was refused has a term of its own, which says who and the outcome.
+	refused := f.Allow != nil && !*f.Allow && len(f.Actor)+len(f.Originator)+len(f.Agent) > 0
+	if refused {
+		add(f.Actor, FieldRefused)
+		add(f.Originator, FieldRefused)
+		add(f.Agent, FieldRefused)
+	} else {
+		add(f.Actor, FieldOriginator, FieldAgent)
+	}
 	add(f.Originator, FieldOriginator)
 	add(f.Agent, FieldAgent)
 	add(f.Client, FieldClient)
@@ -123,7 +131,7 @@ func (f *Filter) clauses() ([]clause, error) {
 		kinds = append(kinds, string(k))
 	}
 	add(kinds, FieldKind)
-	if f.Allow != nil {
+	if f.Allow != nil && !refused {
 		outcome := "deny"
 		if *f.Allow {
 			outcome = "allow"

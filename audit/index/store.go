@@ -15,10 +15,11 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/database"
 )
 
-// FormatVersion is the integer version of the tables. History: 1 (2026-11) first. An index of another version is made again.
-const FormatVersion = 1
+// FormatVersion is the integer version of the tables. History: 1 (2026-11) first; 2 (2026-11) has the terms of FieldRefused. An index of an
+// earlier version is emptied when it is opened, and the next Sync makes it again from the log.
+const FormatVersion = 2
 
-// ErrVersion is wrapped by the error of Open for an index of another version.
+// ErrVersion is wrapped by the error of Open for an index of a later version.
 var ErrVersion = errors.New("index is of another version")
 
 // Index is an open index. Its methods may be called at the same time, by any number of processes.
@@ -111,9 +112,10 @@ func open(dsn string) (*Index, error) {
 // Close releases the database.
 func (x *Index) Close() error { return x.db.Close() }
 
-// prepare checks the tables' version, and makes them if they are not there. An index that is there needs no right to make tables.
+// prepare checks the tables' version, and makes them if they are not there or of an earlier one. An index that is there needs no right to make
+// tables.
 func (x *Index) prepare(ctx context.Context) error {
-	if version, err := meta(ctx, x.db, "version"); err == nil {
+	if version, err := meta(ctx, x.db, "version"); err == nil && version >= FormatVersion {
 		return sameVersion(version)
 	}
 	tx, err := x.write(ctx)
@@ -125,10 +127,14 @@ func (x *Index) prepare(ctx context.Context) error {
 		return err
 	}
 	version, err := meta(ctx, tx, "version")
-	if err != nil {
-		return err
+	if err == nil && version < FormatVersion {
+		version = FormatVersion
+		err = x.recreate(ctx, tx)
 	}
-	if err := sameVersion(version); err != nil {
+	if err == nil {
+		err = sameVersion(version)
+	}
+	if err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -149,6 +155,16 @@ func (x *Index) create(ctx context.Context, tx *sql.Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ('version', $1), ('next', 0), ('terms', 0) ON CONFLICT DO NOTHING`, FormatVersion)
 	return err
+}
+
+// recreate empties the index: what it held is in the log.
+func (x *Index) recreate(ctx context.Context, tx *sql.Tx) error {
+	for _, table := range tables {
+		if _, err := tx.ExecContext(ctx, `DROP TABLE IF EXISTS `+table); err != nil {
+			return fmt.Errorf("dropping tables: %w", err)
+		}
+	}
+	return x.create(ctx, tx)
 }
 
 // advisory is the lock that PostgreSQL's writers take: an arbitrary number.

@@ -314,12 +314,7 @@ func (x *Index) Reindex(ctx context.Context, source Source) (added uint64, err e
 		return 0, fmt.Errorf("reindexing: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	for _, table := range tables {
-		if _, err := tx.ExecContext(ctx, `DROP TABLE IF EXISTS `+table); err != nil {
-			return 0, fmt.Errorf("reindexing: %w", err)
-		}
-	}
-	if err := x.create(ctx, tx); err != nil {
+	if err := x.recreate(ctx, tx); err != nil {
 		return 0, fmt.Errorf("reindexing: %w", err)
 	}
 	if err := tx.Commit(); err != nil {

@@ -39,6 +39,7 @@ const (
 	FieldGroup        Field = 22 // a group the caller was in
 	FieldKeyUse       Field = 23 // attestation key that a gate's entry names
 	FieldPolicySet    Field = 24 // digest of the set that decided
+	FieldRefused      Field = 25 // originator or agent of an entry that was refused: 1 or 2 together with "deny" of 10, which nearly never meet
 )
 
 // term is one value of one field.
@@ -106,6 +107,13 @@ func terms(e *audit.Entry) []term {
 		list.add(FieldPolicySet, d.PolicyDigest)
 		for _, p := range d.Policies {
 			list.add(FieldPolicy, p)
+		}
+		if !d.Allow {
+			for _, t := range list {
+				if t.field == FieldOriginator || t.field == FieldAgent {
+					list.add(FieldRefused, t.value)
+				}
+			}
 		}
 	} else {
 		list.add(FieldPolicySet, e.Detail["policy_digest"])
