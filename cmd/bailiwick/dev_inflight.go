@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
 	"github.com/bailiwick-dev/bailiwick/internal/access"
@@ -18,6 +19,21 @@ import (
 func (d *devEnv) openInFlight(plane *control.Plane, logger *slog.Logger) (*inflight.Service, error) {
 	reader := newApp(nil, nil, nil)
 	reader.context = d.name()
+	verify := func(ctx context.Context, raw string) (attest.Verified, error) {
+		set, err := attest.PublishedKeys(d.state.path("keys", "attestation"))
+		if err != nil {
+			return attest.Verified{}, err
+		}
+		v, err := set.Verify(raw, d.audience())
+		if e, refused := errors.AsType[*attest.Error](err); refused && e.Code == attest.CodeKeyUnknown { // runs outlive the keys that signed for them
+			old, failed := reader.archivedKeys(ctx, "")()
+			if failed != nil {
+				return attest.Verified{}, failed
+			}
+			v, err = old.Verify(raw, d.audience())
+		}
+		return v, err
+	}
 	return inflight.New(inflight.Config{
 		File: d.state.path("in-flight.yaml"), Namespace: access.Namespace, TaskQueue: access.TaskQueue, Recorder: plane, Logger: logger, Reason: sdkplugin.WithReason,
 		Parties: func(ctx context.Context, p *commonpb.Payload) ([]string, error) {
@@ -25,23 +41,24 @@ func (d *devEnv) openInFlight(plane *control.Plane, logger *slog.Logger) (*infli
 			if !ok {
 				return nil, errors.New("the header field is not an attestation")
 			}
-			set, err := attest.PublishedKeys(d.state.path("keys", "attestation"))
-			if err != nil {
-				return nil, err
-			}
-			v, err := set.Verify(raw, d.audience())
-			if e, refused := errors.AsType[*attest.Error](err); refused && e.Code == attest.CodeKeyUnknown { // runs outlive the keys that signed for them
-				old, failed := reader.archivedKeys(ctx, "")()
-				if failed != nil {
-					return nil, failed
-				}
-				v, err = old.Verify(raw, d.audience())
-			}
+			v, err := verify(ctx, raw)
 			if err != nil {
 				return nil, err
 			}
 			s := v.Statement()
 			return []string{s.Originator.Principal, s.Actor.Principal}, nil
+		},
+		Owner: func(ctx context.Context, service workflowservice.WorkflowServiceClient, t inflight.Target, former string) (string, error) {
+			check := func(raw string) (attest.Verified, error) { return verify(ctx, raw) }
+			v, ok, err := sdkplugin.RunOwner(ctx, service, check, attest.Run{Namespace: t.Namespace, WorkflowID: t.WorkflowID, RunID: t.RunID}, former)
+			if err != nil || !ok {
+				return "", err
+			}
+			owner := v.Statement().Originator
+			if owner.Login != "" {
+				return owner.Login, nil
+			}
+			return owner.Principal, nil
 		},
 	})
 }

@@ -33,10 +33,23 @@ func (s *Service) act(ctx context.Context, o Order) (Done, error) {
 	}
 	a := deed{service: c.WorkflowService(), o: o, why: why, note: noteOf(o), again: activity.GetInfo(ctx).Attempt > 1}
 	ctx = s.cfg.Reason(ctx, why)
-	if o.Target.Schedule != "" {
-		return a.schedule(ctx, rules.effect(o.Loss.Reason, o.Target))
+	rule := rules.effect(o.Loss.Reason, o.Target)
+	if a.asks = rule.Do == AskOwner; a.asks {
+		rule.Do, a.owners = Pause, rule.Owners
 	}
-	return a.run(ctx, rules.effect(o.Loss.Reason, o.Target))
+	if o.Target.Schedule != "" {
+		return a.schedule(ctx, rule.Do)
+	}
+	if !o.Resume && rule.Do != Block {
+		owner, err := s.cfg.Owner(ctx, a.service, o.Target, o.Loss.Principal)
+		if err != nil {
+			return Done{}, fmt.Errorf("looking who answers for run %s: %w", o.Target.WorkflowID, err)
+		}
+		if owner != "" {
+			return Done{Event: "run_kept", Text: "the run goes on: " + owner + " took it over"}, nil
+		}
+	}
+	return a.run(ctx, rule.Do)
 }
 
 // deed is one act on one target.
@@ -44,15 +57,40 @@ type deed struct {
 	service   workflowservice.WorkflowServiceClient
 	o         Order
 	why, note string
-	again     bool // an attempt before this one may have done it, and nobody heard
+	asks      bool   // a new owner is sought
+	owners    string // among this group
+	again     bool   // an attempt before this one may have done it, and nobody heard
 }
 
-// mark begins what we write where we pause something, so that we know it again.
-const mark = "bailiwick: access lost"
+// Mark begins what we write where we pause something, so that we know it again; also who takes it over.
+const Mark = "bailiwick: access lost"
 
 // noteOf is of one person: nobody's return undoes what another's leaving did.
 func noteOf(o Order) string {
-	return mark + " (" + workflowID(o.Loss.Principal) + ")"
+	return Mark + " (" + workflowID(o.Loss.Principal) + ")"
+}
+
+// pauseNote is what stands where we pause something. It begins with note.
+func (a *deed) pauseNote() string { return a.note + a.sought() }
+
+// sought says that a new owner is sought, if one is.
+func (a *deed) sought() string {
+	switch {
+	case !a.asks:
+		return ""
+	case a.owners == "":
+		return "; a new owner is sought"
+	}
+	return "; a new owner is sought among " + a.owners
+}
+
+// paused is what is told of a pause of ours.
+func (a *deed) paused(what string) Done {
+	d := Done{Event: what + "_paused", Text: "the " + what + " is paused" + a.sought(), Held: true}
+	if a.asks {
+		d.Event = what + "_owner_asked"
+	}
+	return d
 }
 
 // request is the same for the same deed, so that Temporal does it once.
@@ -96,12 +134,12 @@ func (a *deed) run(ctx context.Context, e Effect) (Done, error) {
 		_, err = a.service.UnpauseWorkflowExecution(ctx, &workflowservice.UnpauseWorkflowExecutionRequest{Namespace: t.Namespace, WorkflowId: t.WorkflowID, RunId: t.RunID, Reason: a.why, RequestId: a.request("unpause")})
 		return settled(resumed, err)
 	case e == Pause && ours:
-		return Done{Event: "run_paused", Text: "the run is paused", Held: true}, nil
+		return a.paused("run"), nil
 	case e == Pause && paused:
 		return Done{Event: "run_blocked", Text: "the run was paused by somebody else and stays so"}, nil
 	case e == Pause:
-		_, err = a.service.PauseWorkflowExecution(ctx, &workflowservice.PauseWorkflowExecutionRequest{Namespace: t.Namespace, WorkflowId: t.WorkflowID, RunId: t.RunID, Reason: a.note, RequestId: a.request("pause")})
-		return settled(Done{Event: "run_paused", Text: "the run is paused", Held: true}, err)
+		_, err = a.service.PauseWorkflowExecution(ctx, &workflowservice.PauseWorkflowExecutionRequest{Namespace: t.Namespace, WorkflowId: t.WorkflowID, RunId: t.RunID, Reason: a.pauseNote(), RequestId: a.request("pause")})
+		return settled(a.paused("run"), err)
 	case e == Cancel:
 		_, err = a.service.RequestCancelWorkflowExecution(ctx, &workflowservice.RequestCancelWorkflowExecutionRequest{Namespace: t.Namespace, WorkflowExecution: run, Reason: a.why, RequestId: a.request("cancel")})
 		return settled(cancelled, err)
@@ -125,7 +163,7 @@ func (a *deed) schedule(ctx context.Context, e Effect) (Done, error) {
 	state := d.GetSchedule().GetState()
 	ours := state.GetPaused() && strings.Contains(state.GetNotes(), a.note)
 	patch := &workflowservice.PatchScheduleRequest{Namespace: t.Namespace, ScheduleId: t.Schedule, Patch: &schedulepb.SchedulePatch{}}
-	done := Done{Event: "schedule_paused", Text: "the schedule is paused", Held: true}
+	done := a.paused("schedule")
 	switch {
 	case a.o.Resume && !ours && !(a.again && !state.GetPaused()):
 		return Done{}, nil
@@ -142,7 +180,7 @@ func (a *deed) schedule(ctx context.Context, e Effect) (Done, error) {
 	case state.GetPaused():
 		return Done{Event: "schedule_blocked", Text: "the schedule was paused by somebody else and stays so"}, nil
 	default:
-		patch.Patch.Pause = a.note
+		patch.Patch.Pause = a.pauseNote()
 	}
 	patch.RequestId = a.request(done.Event)
 	_, err = a.service.PatchSchedule(ctx, patch)

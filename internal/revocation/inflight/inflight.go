@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 
 	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/workflow"
@@ -50,6 +51,8 @@ type Config struct {
 
 	// Parties verifies the statement in a header field of a run's or schedule's start, and names the principals of its originator and actor.
 	Parties func(ctx context.Context, p *commonpb.Payload) (principals []string, err error)
+	// Owner names whoever took over a run that somebody began who lost access since (former); "": nobody did.
+	Owner func(ctx context.Context, service workflowservice.WorkflowServiceClient, t Target, former string) (owner string, err error)
 	// Reason puts the reason of a call where the gate finds it.
 	Reason func(ctx context.Context, text string) context.Context
 
@@ -64,8 +67,8 @@ type Service struct {
 
 // New makes a service. A file that can't be read is an error now, and later keeps the rules as they were.
 func New(cfg Config) (*Service, error) {
-	if cfg.Namespace == "" || cfg.TaskQueue == "" || cfg.Recorder == nil || cfg.Parties == nil || cfg.Reason == nil {
-		return nil, errors.New("making the service for runs in flight: Namespace, TaskQueue, Recorder, Parties and Reason are all required")
+	if cfg.Namespace == "" || cfg.TaskQueue == "" || cfg.Recorder == nil || cfg.Parties == nil || cfg.Owner == nil || cfg.Reason == nil {
+		return nil, errors.New("making the service for runs in flight: Namespace, TaskQueue, Recorder, Parties, Owner and Reason are all required")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

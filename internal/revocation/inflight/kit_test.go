@@ -59,6 +59,7 @@ type world struct {
 	noAttr     map[string]bool // namespaces without the search attributes
 	unreadable map[string]int  // namespaces that can't be listed, how many times more
 	deeds      []string
+	adopted    map[string]string      // who took over a run, by its id
 	lost       func(deed string) bool // the deed is done, or not, and the caller does not hear of it
 }
 
@@ -246,6 +247,14 @@ func (w *world) service(rules string) *Service {
 				return nil, errors.New("does not verify")
 			}
 			return strings.Split(string(p.Data), ","), nil
+		},
+		Owner: func(_ context.Context, _ workflowservice.WorkflowServiceClient, t Target, former string) (string, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if former != alice {
+				w.t.Errorf("asked for the owner of %+v after %s", t, former)
+			}
+			return w.adopted[t.WorkflowID], nil
 		},
 		Reason: func(ctx context.Context, _ string) context.Context { return ctx }})
 	if err != nil {

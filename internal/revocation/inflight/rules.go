@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -22,6 +23,7 @@ const (
 	Pause     Effect = "pause"     // it goes on when the person is back, or somebody lets it
 	Cancel    Effect = "cancel"    // its code may clean up
 	Terminate Effect = "terminate" // at once
+	AskOwner  Effect = "ask_owner" // as Pause, and it is on record that somebody should take it over
 )
 
 // Reasons for which somebody loses access, as bars have them.
@@ -33,13 +35,14 @@ type Rule struct {
 	Namespace string   `yaml:"namespace,omitempty"`
 	Type      string   `yaml:"type,omitempty"` // of the workflow
 	Do        Effect   `yaml:"do"`
+	Owners    string   `yaml:"owners,omitempty"` // with AskOwner: the group that is asked; who may take it over, policy says
 }
 
 // Rules are what in-flight.yaml says. The first rule that fits decides; where none does, Block.
 type Rules struct {
 	Version   int    `yaml:"version"`
 	Runs      []Rule `yaml:"runs"`
-	Schedules []Rule `yaml:"schedules"` // Block or Pause; Type is that of the workflow that is started
+	Schedules []Rule `yaml:"schedules"` // Block, Pause or AskOwner; Type is that of the workflow that is started
 }
 
 // rulesVersion is the integer version of the file's form. History: 1 (2026-11) first.
@@ -77,7 +80,7 @@ func parseRules(raw []byte) (r Rules, err error) {
 	for name, list := range map[string]struct {
 		rules []Rule
 		may   []Effect
-	}{"runs": {r.Runs, []Effect{Block, Pause, Cancel, Terminate}}, "schedules": {r.Schedules, []Effect{Block, Pause}}} {
+	}{"runs": {r.Runs, []Effect{Block, Pause, AskOwner, Cancel, Terminate}}, "schedules": {r.Schedules, []Effect{Block, Pause, AskOwner}}} {
 		for i, rule := range list.rules {
 			if err := rule.check(list.may); err != nil {
 				wrong = append(wrong, fmt.Errorf("%s[%d]: %w", name, i, err))
@@ -93,6 +96,9 @@ func parseRules(raw []byte) (r Rules, err error) {
 func (r *Rule) check(may []Effect) error {
 	if !slices.Contains(may, r.Do) {
 		return fmt.Errorf("do is %q; there are %s", r.Do, strings.Trim(fmt.Sprint(may), "[]"))
+	}
+	if r.Owners != "" && r.Do != AskOwner || len(r.Owners) > maxOwners || strings.ContainsFunc(r.Owners, unicode.IsControl) {
+		return fmt.Errorf("owners names a group, of at most %d bytes, and goes with do: %s", maxOwners, AskOwner)
 	}
 	for _, w := range r.When {
 		if !slices.Contains(reasons, w) {
@@ -121,18 +127,21 @@ func (r *Rules) concern(reason string) bool {
 	return (&Rule{}).about(reason) || slices.ContainsFunc(r.Runs, about) || slices.ContainsFunc(r.Schedules, about)
 }
 
-// effect is what becomes of a target.
-func (r *Rules) effect(reason string, t Target) Effect {
+// maxOwners bounds a group's name in a note, in bytes.
+const maxOwners = 200
+
+// effect is the rule that says what becomes of a target.
+func (r *Rules) effect(reason string, t Target) Rule {
 	list := r.Runs
 	if t.Schedule != "" {
 		list = r.Schedules
 	}
 	for _, rule := range list {
 		if rule.about(reason) && fits(rule.Namespace, t.Namespace) && fits(rule.Type, t.Type) {
-			return rule.Do
+			return rule
 		}
 	}
-	return Block
+	return Rule{Do: Block}
 }
 
 func fits(pattern, text string) bool {

@@ -92,6 +92,30 @@ func TestEveryStepTwice(t *testing.T) {
 	}
 }
 
+// TestNewOwners: what asks for a new owner is paused and says so, goes on when its person is back, and what somebody took over is left alone.
+func TestNewOwners(t *testing.T) {
+	w := newWorld(t)
+	w.adopted = map[string]string{"p-1": "bob@acme.example"}
+	var run, plan string
+	w.env(w.service("runs:\n  - {namespace: payments, do: terminate}\n  - {do: ask_owner, owners: release-managers}\nschedules: [{do: ask_owner}]\n"),
+		after(0, change{Loss: loss("user_suspended")}), after(time.Hour, change{Loss: loss("lifted"), Back: true}),
+		func(env *environment) {
+			env.RegisterDelayedCallback(func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				run, plan = w.find("d-1").reason, w.schedule("s-1").notes
+			}, 30*time.Minute)
+		})
+	if !strings.HasPrefix(run, Mark) || !strings.HasSuffix(run, "; a new owner is sought among release-managers") || !strings.HasSuffix(plan, "; a new owner is sought") {
+		t.Errorf("notes: %q, %q", run, plan)
+	}
+	want := []string{"run_blocked d-paused", "run_kept p-1", "run_owner_asked d-1", "run_owner_asked d-agent", "run_resumed d-1", "run_resumed d-agent", "run_terminated p-2",
+		"schedule_blocked s-paused", "schedule_owner_asked s-1", "schedule_resumed s-1"}
+	if got := w.told(); !slices.Equal(got, want) {
+		t.Errorf("on record: %v\nwant %v", got, want)
+	}
+}
+
 // TestDefault: without rules everything is left to workers and gates, and it is on record what there was.
 func TestDefault(t *testing.T) {
 	w := newWorld(t)
@@ -144,7 +168,7 @@ func TestRules(t *testing.T) {
 	for what, text := range map[string]string{
 		"no version": "runs: []", "another version": "version: 2", "an unknown field": "version: 1\nrun: []", "an unknown effect": "version: 1\nruns: [{do: explode}]",
 		"a schedule that is terminated": "version: 1\nschedules: [{do: terminate}]", "an unknown reason": "version: 1\nruns: [{when: [bored], do: pause}]",
-		"no effect": "version: 1\nruns: [{namespace: x}]", "no pattern": "version: 1\nruns: [{namespace: '[', do: pause}]", "two documents": "version: 1\n---\nversion: 1",
+		"no effect": "version: 1\nruns: [{namespace: x}]", "owners without asking": "version: 1\nruns: [{do: pause, owners: x}]", "no pattern": "version: 1\nruns: [{namespace: '[', do: pause}]", "two documents": "version: 1\n---\nversion: 1",
 	} {
 		if r, err := parseRules([]byte(text)); err == nil {
 			t.Errorf("%s is accepted: %+v", what, r)
@@ -161,7 +185,7 @@ func TestRules(t *testing.T) {
 		{"session_revoked", "payments", "x", Pause}, {"session_revoked", "deploy", "deploy", Block}, {"user_suspended", "payments", "x", Block},
 		{"user_suspended", "payments", "deploy", Cancel}, {"credential_changed", "payments", "deploy", Block},
 	} {
-		if got := r.effect(c.reason, Target{Namespace: c.namespace, Type: c.typ}); got != c.want {
+		if got := r.effect(c.reason, Target{Namespace: c.namespace, Type: c.typ}).Do; got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
