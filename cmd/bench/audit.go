@@ -81,7 +81,7 @@ func auditRows(m meter, f auditFlags) ([]row, error) {
 	if f.keep == "" {
 		f.keep = filepath.Join(dir, "generated")
 	}
-	more, err := logRows(f)
+	more, err := logRows(f, m.rounds)
 	return append(rows, more...), err
 }
 

@@ -22,7 +22,7 @@ import (
 )
 
 // logRows measures a generated log: storage, verification, proofs and queries.
-func logRows(f auditFlags) ([]row, error) {
+func logRows(f auditFlags, rounds int) ([]row, error) {
 	if err := os.MkdirAll(f.keep, 0o700); err != nil {
 		return nil, err
 	}
@@ -43,13 +43,17 @@ func logRows(f auditFlags) ([]row, error) {
 	} else if have != uint64(f.entries) {
 		return nil, fmt.Errorf("the log in %s has %d entries: say -entries %d, or name another directory", f.keep, have, have)
 	}
-	before := cpuTime()
-	report, err := tiles.Verify(context.Background(), tiles.VerifyConfig{Log: log, VerifierKey: key})
-	if err != nil || !report.OK() {
-		return nil, errors.Join(fmt.Errorf("the log does not verify: %v", report.Problems), err)
+	// More than once: what runs on the same core beside a thread makes its time longer, and a small log takes a tenth of a second.
+	var perCore []float64
+	for range rounds {
+		before := cpuTime()
+		report, err := tiles.Verify(context.Background(), tiles.VerifyConfig{Log: log, VerifierKey: key})
+		if err != nil || !report.OK() {
+			return nil, errors.Join(fmt.Errorf("the log does not verify: %v", report.Problems), err)
+		}
+		perCore = append(perCore, float64(f.entries)/(cpuTime()-before).Seconds())
 	}
-	perCore := float64(f.entries) / (cpuTime() - before).Seconds()
-	rows = append(rows, atLeast(fmt.Sprintf("verifying a log of %d entries, per second of a core (baseline: the goal)", f.entries), "entries/s", perCore, 500_000, 1))
+	rows = append(rows, atLeast(fmt.Sprintf("verifying a log of %d entries, per second of a core (baseline: the goal)", f.entries), "entries/s", median(perCore), 500_000, 1))
 	more, err := askRows(f, log, key)
 	return append(rows, more...), err
 }
