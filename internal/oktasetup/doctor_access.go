@@ -238,12 +238,17 @@ func (d *doctor) signing(ctx context.Context) error {
 	}
 	mode, last := as.Credentials.Signing.RotationMode, as.Credentials.Signing.LastRotated
 	age := d.Clock().Sub(last)
+	auto := mode == "AUTO" && d.plan.spec.Rotation
+	if auto {
+		d.add(Warning, "rotation_by_okta", as.Name, "bailiwick keys rotate issuer: the first rotation sets it to MANUAL; or set it in the admin console",
+			"the mode is AUTO: Okta changes the signing key too, about each quarter, and waits for no verifier")
+	}
 	switch {
 	case mode == "MANUAL" && !d.plan.spec.Rotation:
 		d.add(Warning, "rotation_by_nobody", as.Name, "set it to AUTO in the admin console, or run set-up with --rotation", "signing keys are rotated by hand only, last %s ago", days(age))
 	case !last.IsZero() && age > signingOld:
 		d.add(Warning, "rotation_overdue", as.Name, "bailiwick keys rotate, or rotate in the admin console", "the signing key is %s old", days(age))
-	default:
+	case !auto:
 		d.add(Good, "rotation", as.Name, "", "mode %s, last rotated %s ago", mode, days(age))
 	}
 	if !slices.ContainsFunc(keys, func(k okta.SigningKey) bool { return k.Status == "NEXT" }) {

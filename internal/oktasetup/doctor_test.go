@@ -49,6 +49,12 @@ func TestDoctorOfAGoodOrg(t *testing.T) {
 	s := spec()
 	s.HookURI, s.HookTypes = echo.URL+"/v1/okta/events", []string{"user.lifecycle.suspend", "user.lifecycle.deactivate"}
 	c := b.checkup(s)
+	if !has(b.doctor(c), oktasetup.Warning, "rotation_by_okta") {
+		t.Error("Okta's own rotation, beside ours, is not found")
+	}
+	if _, err := b.org.SetRotationMode(t.Context(), find(t, b.plan(s, b.options()), "server").ID, "MANUAL"); err != nil { // as the first rotation does
+		t.Fatal(err)
+	}
 	all := b.doctor(c)
 	for _, f := range all {
 		if f.Level == oktasetup.Wrong || f.Level == oktasetup.Warning && f.Code != "admin_without_mfa" {

@@ -8,14 +8,13 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
-	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/oktasetup"
 )
@@ -37,20 +36,13 @@ var oneKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.Genera
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, keys: map[string]map[string]string{}, kept: map[string]string{}}
-	server := httptest.NewUnstartedServer(nil)
-	b.url = "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: b.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler := org.Handler()
-	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if b.breaks == nil || !b.breaks(w, r) {
-			handler.ServeHTTP(w, r)
-		}
+	b.url, _ = orgtest.Start(t, devorg.Config{}, func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if b.breaks == nil || !b.breaks(w, r) {
+				inner.ServeHTTP(w, r)
+			}
+		})
 	})
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
 	b.org = b.client(okta.APIToken(devorg.APIToken))
 	return b
 }
