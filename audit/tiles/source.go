@@ -27,15 +27,11 @@ type source struct {
 func findSources(dirs []string) ([]*source, error) {
 	var found []*source
 	for _, dir := range dirs {
-		name, err := audit.GateOf(dir)
+		name, ok, err := gateOf(dir)
 		if err != nil {
 			return nil, fmt.Errorf("reading journal: %w", err)
 		}
-		first, ok, err := audit.First(dir)
-		if err != nil {
-			return nil, fmt.Errorf("reading journal: %w", err)
-		}
-		if !ok || name == "" && !hasEntry(dir, first) {
+		if !ok {
 			continue
 		}
 		for _, other := range found {
@@ -48,14 +44,33 @@ func findSources(dirs []string) ([]*source, error) {
 	return found, nil
 }
 
-func hasEntry(dir string, first uint64) bool {
+// gateOf is audit.GateOf of a journal that has an entry. One reading decides both: a journal that gets its first entry between two readings would be
+// taken as one that names no gate, under a name that it loses when the sealer is started again, and be sealed once more from its beginning.
+func gateOf(dir string) (name string, ok bool, err error) {
+	first, ok, err := audit.First(dir)
+	if err != nil || !ok {
+		return "", false, err
+	}
 	r, err := audit.OpenReader(dir, first)
 	if err != nil {
-		return false
+		return "", false, err
 	}
 	defer func() { _ = r.Close() }()
-	_, _, err = r.Next()
-	return err == nil
+	ok = false
+	for range 1 << 16 { // marks of lost entries may come first
+		_, raw, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", false, fmt.Errorf("finding out whose journal %s is: %w", dir, err)
+		}
+		ok = true
+		if l, labelled := audit.ReadLabel(raw); labelled && l.Gate != "" {
+			return l.Gate, true, nil
+		}
+	}
+	return "", ok, nil
 }
 
 // Replicas lists the journals below a directory, sorted; none when there is no such directory.
