@@ -1,33 +1,30 @@
 package main
 
 import (
-	"net"
-	"net/http/httptest"
+	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 )
 
 // testDirectory is the adapter on a development org, by its service app with no more than its scopes; admin is another client, with all rights.
 func testDirectory(t *testing.T) (o *oktaDirectory, admin *okta.Client) {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	base := "http://" + server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: base, Seed: devorg.Acme()})
+	base, _ := orgtest.Start(t, devorg.Config{Seed: devorg.Acme()})
+	at, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Config.Handler = org.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
-
 	d := &devEnv{app: &app{}, org: &orgServer{base: base}, state: stateDir{dir: t.TempDir()}}
-	d.flags.ports.Org = server.Listener.Addr().(*net.TCPAddr).Port
+	if d.flags.ports.Org, err = strconv.Atoi(at.Port()); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(d.state.path("keys"), 0o700); err != nil {
 		t.Fatal(err)
 	}

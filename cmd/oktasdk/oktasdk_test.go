@@ -1,34 +1,26 @@
 package oktasdk
 
 import (
-	"net/http/httptest"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	sdk "github.com/okta/okta-sdk-golang/v6/okta"
 
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 )
 
 // client is the SDK's, set as its documentation says but for the port, which its configuration drops.
 func client(t *testing.T) *sdk.APIClient {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	host := server.Listener.Addr().String()
-	org, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(t.TempDir(), "org.db"), BaseURL: "http://" + host})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Config.Handler = org.Handler()
-	server.Start()
-	t.Cleanup(func() { server.Close(); org.Close() })
-	cfg, err := sdk.NewConfiguration(sdk.WithOrgUrl("http://"+host), sdk.WithToken(devorg.APIToken), sdk.WithTestingDisableHttpsCheck(true), sdk.WithCache(false),
+	base, _ := orgtest.Start(t, devorg.Config{})
+	cfg, err := sdk.NewConfiguration(sdk.WithOrgUrl(base), sdk.WithToken(devorg.APIToken), sdk.WithTestingDisableHttpsCheck(true), sdk.WithCache(false),
 		sdk.WithRateLimitMaxRetries(4), sdk.WithRateLimitMaxBackOff(30))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Host = host
+	cfg.Host = strings.TrimPrefix(base, "http://")
 	return sdk.NewAPIClient(cfg)
 }
 

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +26,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/identity"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
+	"github.com/bailiwick-dev/bailiwick/internal/devorg/orgtest"
 	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/rotation"
 	"github.com/bailiwick-dev/bailiwick/internal/rotation/oktakeys"
@@ -62,14 +62,10 @@ func newKit(t *testing.T) *kit { // RSA keys take their time: tests share one or
 	t.Helper()
 	k := &kit{T: t, dir: t.TempDir()}
 	k.times = rotation.Times{Verifiers: 20 * time.Second, Watch: 300 * time.Millisecond, TokenLifetime: time.Hour, Overlap: time.Minute, Retry: 20 * time.Second, Silent: time.Minute, Heartbeat: 30 * time.Second}
-	web := httptest.NewUnstartedServer(nil)
-	k.base = "http://" + web.Listener.Addr().String()
-	o, err := devorg.Open(t.Context(), devorg.Config{DB: filepath.Join(k.dir, "org.db"), BaseURL: k.base, Seed: devorg.Acme()})
-	k.must(err)
-	web.Config.Handler = o.Handler()
-	web.Start()
-	t.Cleanup(func() { web.Close(); _ = o.Close() })
+	var o *devorg.Org
+	k.base, o = orgtest.Start(t, devorg.Config{Seed: devorg.Acme()})
 	k.issuer = k.base + "/oauth2/" + server
+	var err error
 	k.admin, err = okta.New(okta.Config{URL: k.base, Credentials: okta.APIToken(devorg.APIToken)})
 	k.must(err)
 
