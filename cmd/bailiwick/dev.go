@@ -14,6 +14,7 @@ import (
 	"github.com/bailiwick-dev/bailiwick/internal/access"
 	"github.com/bailiwick-dev/bailiwick/internal/devorg"
 	"github.com/bailiwick-dev/bailiwick/internal/login"
+	"github.com/bailiwick-dev/bailiwick/internal/okta"
 	"github.com/bailiwick-dev/bailiwick/internal/revocation/inflight"
 )
 
@@ -34,6 +35,7 @@ type devFlags struct {
 	encrypt    bool // personal data in the audit log
 	quiet      bool
 	groups     string        // --groups
+	signals    string        // --signals
 	temporal   string        // the server's program
 	keyTimes   time.Duration // how long a rotation watches, and lets an old credential run on; 0: devTimes
 }
@@ -65,6 +67,9 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 			if f.groups != identity.GroupsFromToken && f.groups != identity.GroupsLookup {
 				return &usageError{fmt.Errorf("--groups is %q; write token or lookup", f.groups), c.CommandPath()}
 			}
+			if f.signals != signalsPushed && f.signals != signalsPolled {
+				return &usageError{fmt.Errorf("--signals is %q; write push or poll", f.signals), c.CommandPath()}
+			}
 			return a.dev(c.Context(), f)
 		},
 	}
@@ -83,6 +88,8 @@ State is kept in a directory and survives a restart. Ctrl-C stops everything in 
 	fl.BoolVar(&f.encrypt, "encrypt-personal-data", false, "encrypt personal data in the audit log, so that it can be erased; stays on for this state directory")
 	fl.StringVar(&f.groups, "groups", identity.GroupsFromToken, `where people's groups are: "token", or "lookup" to ask the directory`)
 	must(c.RegisterFlagCompletionFunc("groups", cobra.FixedCompletions([]string{identity.GroupsFromToken, identity.GroupsLookup}, cobra.ShellCompDirectiveNoFileComp)))
+	fl.StringVar(&f.signals, "signals", signalsPushed, `how Shared Signals arrive: "push", or "poll" to ask the org for them, as from where nobody can call`)
+	must(c.RegisterFlagCompletionFunc("signals", cobra.FixedCompletions([]string{signalsPushed, signalsPolled}, cobra.ShellCompDirectiveNoFileComp)))
 	fl.StringVar(&f.temporal, "temporal", "", "the bailiwick-temporal program (default: beside this one, else on PATH)")
 	fl.BoolVar(&f.noTemporal, "no-temporal", false, "don't run Temporal and the worker")
 	must(fl.MarkHidden("no-temporal"))
@@ -105,6 +112,7 @@ type devEnv struct {
 	keeper  *inflight.Service // of runs of who lost access; nil without Temporal
 	worker  *supervised
 	family  family
+	polled  chan okta.Stream // the stream that is to be polled, when it is made
 }
 
 // dev runs the environment until ctx ends (Ctrl-C, SIGTERM), which is a success, or until a part that the others need fails.

@@ -52,6 +52,8 @@ func (d *devEnv) startRevocation(ctx context.Context, c *controlPlane, org *okta
 		return nil, errors.Join(err, r.Close())
 	}
 	context.AfterFunc(ctx, func() { _ = signals.Close() }) // it has nothing to lose
+	d.polled = make(chan okta.Stream, 1)
+	go d.pollSignals(ctx, signals, org, logger)
 	c.plane.Handle("GET "+revocation.HookPath, r.Hook())
 	c.plane.Handle("POST "+revocation.HookPath, r.Hook())
 	c.plane.Handle("GET /v1/okta/status", c.plane.Authenticated(func(w http.ResponseWriter, req *http.Request, who identity.Identity) {

@@ -50,7 +50,7 @@ func (d *devEnv) watchSignals(ctx context.Context, org *oktaDirectory) error {
 	if err != nil {
 		return wrap(err)
 	}
-	want := okta.Stream{Endpoint: d.controlURL() + ssf.EventsPath, Types: ssf.EventTypes()}
+	want := okta.Stream{Polled: d.flags.signals == signalsPolled, Endpoint: d.controlURL() + ssf.EventsPath, Types: ssf.EventTypes()}
 	have, err := org.client.Streams(ctx)
 	if err != nil {
 		return wrap(err)
@@ -61,6 +61,9 @@ func (d *devEnv) watchSignals(ctx context.Context, org *oktaDirectory) error {
 	} else { // the port may be another, and the secret
 		want.ID = have[0].ID
 		s, err = org.client.ReplaceStream(ctx, want, "Bearer "+secret)
+	}
+	if err == nil && s.Polled {
+		d.polled <- s
 	}
 	if err == nil {
 		err = org.client.VerifyStream(ctx, s.ID, "started "+time.Now().UTC().Format(time.RFC3339))

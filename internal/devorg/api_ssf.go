@@ -1,6 +1,7 @@
 package devorg
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -17,6 +18,7 @@ func (o *Org) signalRoutes() []route {
 		{"PUT", "/api/v1/ssf/stream", "ssf", manage, o.replaceStream},
 		{"DELETE", "/api/v1/ssf/stream", "ssf", manage, o.deleteStream},
 		{"GET", "/api/v1/ssf/stream/status", "ssf", read, o.streamStatus},
+		{"POST", pollPath, "ssf", read, o.pollStream},
 		{"POST", "/api/v1/ssf/stream/verification", "ssf", manage, o.verifyStream},
 
 		// Not Okta's, whose admin console sets it: where Universal Logout calls.
@@ -29,7 +31,7 @@ func (o *Org) signalRoutes() []route {
 func (o *Org) ssfMetadata(c *call) error {
 	base := o.base.String()
 	c.json(http.StatusOK, map[string]any{
-		"spec_version": "1_0-ID2", "issuer": base, "jwks_uri": base + "/oauth2/v1/keys", "delivery_methods_supported": []string{pushMethod},
+		"spec_version": "1_0-ID2", "issuer": base, "jwks_uri": base + "/oauth2/v1/keys", "delivery_methods_supported": []string{pushMethod, pollMethod},
 		"configuration_endpoint": base + "/api/v1/ssf/stream", "status_endpoint": base + "/api/v1/ssf/stream/status", "verification_endpoint": base + "/api/v1/ssf/stream/verification",
 		"authorization_schemes": []any{map[string]any{"spec_urn": "urn:ietf:rfc:6749"}},
 	})
@@ -40,7 +42,7 @@ func (o *Org) showStream(s stream) any {
 	return map[string]any{
 		"stream_id": s.ID, "iss": o.base.String(), "aud": s.Endpoint, "format": "iss_sub", "min_verification_interval": 0,
 		"events_supported": setTypes, "events_requested": s.Requested, "events_delivered": s.Requested,
-		"delivery": map[string]any{"method": pushMethod, "endpoint_url": s.Endpoint},
+		"delivery": map[string]any{"method": cmp.Or(s.Method, pushMethod), "endpoint_url": s.Endpoint},
 	}
 }
 
@@ -99,7 +101,7 @@ func (o *Org) createStream(c *call) error {
 		if s.Sent, err = lastLog(tx); err != nil {
 			return err
 		}
-		in.apply(&s)
+		in.apply(&s, o.base.String())
 		return setMetaJSON(tx, metaStreams, append(all, s))
 	})
 	if err != nil {
@@ -127,7 +129,7 @@ func (o *Org) replaceStream(c *call) error {
 		if i < 0 || in.ID != "" && all[i].ID != in.ID {
 			return noStream(c)
 		}
-		in.apply(&all[i])
+		in.apply(&all[i], o.base.String())
 		s = all[i]
 		return setMetaJSON(tx, metaStreams, all)
 	})

@@ -23,12 +23,15 @@ var setTypes = []string{caepPrefix + "session-revoked", caepPrefix + "credential
 type stream struct {
 	ID        string    `json:"id"`
 	Client    string    `json:"client"`
+	Method    string    `json:"method,omitempty"` // empty: pushed
 	Endpoint  string    `json:"endpoint"`
 	Secret    string    `json:"secret"` // authorization_header
 	Requested []string  `json:"requested"`
 	Created   time.Time `json:"created"`
-	Sent      int64     `json:"sent"`   // the System Log up to here is told
-	Verify    []string  `json:"verify"` // states of verification events that are to be sent
+	Sent      int64     `json:"sent"`               // the System Log up to here is told
+	Verify    []string  `json:"verify"`             // states of verification events that are to be sent
+	Verified  int64     `json:"verified,omitempty"` // how many of these are done with, if polled
+	Acked     []string  `json:"acked,omitempty"`    // jti of what was acknowledged after something that was not, if polled
 }
 
 // metaStreams is where streams are kept, as JSON.
@@ -72,9 +75,11 @@ type streamInput struct {
 
 func (in *streamInput) check() error {
 	switch {
-	case in.Delivery.Method != pushMethod && in.Delivery.Method != "https://schemas.openid.net/secevent/risc/delivery-method/push":
-		return invalid("delivery", "delivery.method: only "+pushMethod+" is supported")
-	case !checkHookURI(in.Delivery.Endpoint):
+	case in.Delivery.Method == pollMethod && (in.Delivery.Endpoint != "" || in.Delivery.Secret != ""):
+		return invalid("delivery", "delivery: where to poll is this org's to say, and is asked with the client's access token")
+	case in.Delivery.Method != pollMethod && in.Delivery.Method != pushMethod && in.Delivery.Method != "https://schemas.openid.net/secevent/risc/delivery-method/push":
+		return invalid("delivery", "delivery.method: only "+pushMethod+" and "+pollMethod+" are supported")
+	case in.Delivery.Method != pollMethod && !checkHookURI(in.Delivery.Endpoint):
 		return invalid("delivery", "delivery.endpoint_url: an https URL (or http on loopback) is needed")
 	case in.Format != "" && in.Format != "iss_sub":
 		return invalid("format", "format: only iss_sub is supported")
@@ -84,8 +89,11 @@ func (in *streamInput) check() error {
 	return nil
 }
 
-func (in *streamInput) apply(s *stream) {
-	s.Endpoint, s.Requested = in.Delivery.Endpoint, []string{}
+func (in *streamInput) apply(s *stream, base string) {
+	s.Method, s.Endpoint, s.Requested = "", in.Delivery.Endpoint, []string{}
+	if in.Delivery.Method == pollMethod {
+		s.Method, s.Endpoint = pollMethod, base+pollPath+"?stream_id="+s.ID
+	}
 	for _, t := range in.Requested { // those that are not supported are left out, as SSF says
 		if slices.Contains(setTypes, t) && !slices.Contains(s.Requested, t) {
 			s.Requested = append(s.Requested, t)

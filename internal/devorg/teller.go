@@ -21,7 +21,9 @@ type teller struct {
 	client *http.Client
 	ways   []way
 	cancel context.CancelFunc
+	ending <-chan struct{} // closed when it stops
 	done   sync.WaitGroup
+	bell   bell // rings when something was written
 }
 
 // way is one of the two, on its own.
@@ -33,7 +35,7 @@ type way struct {
 func startTeller(o *Org) *teller {
 	t := &teller{o: o, client: &http.Client{Timeout: 5 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	ctx, cancel := context.WithCancel(context.Background())
-	t.cancel = cancel
+	t.cancel, t.ending = cancel, ctx.Done()
 	for _, tell := range []func(context.Context) error{t.tellStreams, t.tellLogout} {
 		w := way{make(chan struct{}, 1), tell}
 		t.ways = append(t.ways, w)
@@ -48,6 +50,7 @@ func (t *teller) wake() {
 	if t == nil {
 		return
 	}
+	t.bell.ring()
 	for _, w := range t.ways {
 		select {
 		case w.news <- struct{}{}:

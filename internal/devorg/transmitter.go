@@ -49,15 +49,16 @@ func (t *teller) tellStreams(ctx context.Context) error {
 
 // tellStream tells one page, and reports whether there was anything.
 func (t *teller) tellStream(ctx context.Context, s stream) (moved bool, err error) {
+	if s.Method == pollMethod { // it asks
+		return false, nil
+	}
 	f := t.o.faults.way("ssf", t.o.now())
 	events, end, err := told(ctx, t.o, s.Sent, func(e logEvent) bool { return slices.Contains(s.Requested, setOf(e.Type)) })
 	if err != nil {
 		return false, err
 	}
 	for _, state := range s.Verify {
-		claims := t.setClaims(s, setVerify, newUUID(), t.o.now(), map[string]any{"state": state})
-		claims["sub_id"] = map[string]any{"format": "opaque", "id": s.ID}
-		if err := t.push(ctx, s, claims, false); err != nil {
+		if err := t.push(ctx, s, t.verification(s, newUUID(), state), false); err != nil {
 			return false, err
 		}
 	}
@@ -99,7 +100,14 @@ func (t *teller) setFor(s stream, e logEvent) map[string]any {
 	case name == caepPrefix+"credential-change":
 		body["credential_type"], body["change_type"] = "password", "update"
 	}
-	return t.setClaims(s, name, digest(s.ID + e.UUID)[:32], at, body)
+	return t.setClaims(s, name, s.tokenID(e), at, body)
+}
+
+// verification is the token by which a receiver sees that its stream works.
+func (t *teller) verification(s stream, jti, state string) map[string]any {
+	claims := t.setClaims(s, setVerify, jti, t.o.now(), map[string]any{"state": state})
+	claims["sub_id"] = map[string]any{"format": "opaque", "id": s.ID}
+	return claims
 }
 
 func (t *teller) setClaims(s stream, name, jti string, at time.Time, body map[string]any) map[string]any {
@@ -107,14 +115,7 @@ func (t *teller) setClaims(s stream, name, jti string, at time.Time, body map[st
 }
 
 func (t *teller) push(ctx context.Context, s stream, claims map[string]any, cut bool) error {
-	if _, dated := claims["events"].(map[string]any)[setVerify]; !dated {
-		delete(claims, "toe") // Okta dates the event itself, to the millisecond
-	}
-	key, err := t.o.signing(ctx)
-	if err != nil {
-		return err
-	}
-	raw, err := signTyped(key.key, key.kid, "secevent+jwt", claims)
+	raw, err := t.signed(ctx, claims)
 	if err != nil {
 		return err
 	}

@@ -6,12 +6,14 @@ import (
 	"net/url"
 )
 
-// Stream is a Shared Signals stream: security event tokens of some types, pushed to an address (RFC 8935). A service app has one at most.
+// Stream is a Shared Signals stream: security event tokens of some types, pushed to an address (RFC 8935) or, which Okta itself does
+// not offer, kept until they are asked for (RFC 8936). A service app has one at most.
 // Its secret is written and never read. The app needs ssf.manage.
 type Stream struct {
 	ID       string
 	Audience string   // that its tokens are for, as the org says
-	Endpoint string   // where they are pushed
+	Polled   bool     // they are asked for
+	Endpoint string   // where they are pushed, or asked for, as the org says
 	Types    []string // that were asked for
 }
 
@@ -23,13 +25,13 @@ type streamWire struct {
 	Format    string   `json:"format"`
 	Delivery  struct {
 		Method   string `json:"method"`
-		Endpoint string `json:"endpoint_url"`
+		Endpoint string `json:"endpoint_url,omitempty"`
 		Secret   string `json:"authorization_header,omitempty"`
 	} `json:"delivery"`
 }
 
 func (w *streamWire) stream() Stream {
-	s := Stream{ID: w.ID, Endpoint: w.Delivery.Endpoint, Types: w.Requested}
+	s := Stream{ID: w.ID, Polled: w.Delivery.Method == pollMethod, Endpoint: w.Delivery.Endpoint, Types: w.Requested}
 	switch aud := w.Audience.(type) {
 	case string:
 		s.Audience = aud
@@ -44,6 +46,9 @@ func (w *streamWire) stream() Stream {
 func (s *Stream) wire(secret string) streamWire {
 	w := streamWire{ID: s.ID, Requested: s.Types, Format: "iss_sub"}
 	w.Delivery.Method, w.Delivery.Endpoint, w.Delivery.Secret = "urn:ietf:rfc:8935", s.Endpoint, secret
+	if s.Polled {
+		w.Delivery.Method, w.Delivery.Endpoint, w.Delivery.Secret = pollMethod, "", ""
+	}
 	return w
 }
 

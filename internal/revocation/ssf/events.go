@@ -85,7 +85,12 @@ func (r *Receiver) event(w http.ResponseWriter, req *http.Request) *refusal {
 	if err != nil {
 		return bad("invalid_request", "the delivery is larger than 64 KB, or was cut")
 	}
-	s, no := r.verify(req.Context(), identity.ParseUnverified(strings.TrimSpace(string(raw))), identity.StatementProfile{Type: setType, Audiences: []string{r.cfg.Audience}, MaxAge: r.cfg.MaxAge})
+	return r.take(req.Context(), identity.ParseUnverified(strings.TrimSpace(string(raw))), r.cfg.Audience)
+}
+
+// take verifies a security event token and keeps its signals, however it came.
+func (r *Receiver) take(ctx context.Context, t identity.Unverified, audience string) *refusal {
+	s, no := r.verify(ctx, t, identity.StatementProfile{Type: setType, Audiences: []string{audience}, MaxAge: r.cfg.MaxAge})
 	if no != nil {
 		return no
 	}
@@ -98,21 +103,21 @@ func (r *Receiver) event(w http.ResponseWriter, req *http.Request) *refusal {
 		if e.kind == "" {
 			continue
 		}
-		signal, err := r.signal(req.Context(), s, e)
+		signal, err := r.signal(ctx, s, e)
 		switch {
 		case errors.Is(err, errNobody): // of other apps, or of somebody who is gone: there is nothing to take away
 			continue
 		case errors.Is(err, errSubject):
 			return bad("invalid_request", err.Error())
 		case err != nil:
-			r.cfg.Logger.WarnContext(req.Context(), "the subject of a security event token can't be looked up now", "error", err)
+			r.cfg.Logger.WarnContext(ctx, "the subject of a security event token can't be looked up now", "error", err)
 			return later("who this is can't be looked up now: send it again")
 		}
 		signals = append(signals, signal)
 	}
 	if len(signals) > 0 {
-		if err := r.cfg.Sink.Accept(req.Context(), signals...); err != nil {
-			r.cfg.Logger.ErrorContext(req.Context(), "a security event token could not be kept", "error", err)
+		if err := r.cfg.Sink.Accept(ctx, signals...); err != nil {
+			r.cfg.Logger.ErrorContext(ctx, "a security event token could not be kept", "error", err)
 			return later("the token could not be kept: send it again")
 		}
 	}

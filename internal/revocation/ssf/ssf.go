@@ -1,5 +1,5 @@
 // Package ssf receives what an identity provider transmits: security event tokens (RFC 8417) of the Shared Signals Framework, pushed as RFC 8935
-// says, and requests for global token revocation, which Okta calls Universal Logout.
+// says or polled as RFC 8936 does, and requests for global token revocation, which Okta calls Universal Logout.
 //
 // It owns how such a token is verified, whom it is about, and the answers that transmitters expect. It refuses to know what follows: it makes
 // signals, and package revocation settles those like any others.
@@ -79,7 +79,7 @@ type Status struct {
 	Stream   string    `json:"stream,omitempty"`  // what the transmitter last said of the stream: enabled, paused, disabled
 	Taken    int64     `json:"taken"`             // good tokens since the start
 	Refused  int64     `json:"refused"`           // bad ones
-	Problem  string    `json:"problem,omitempty"` // of the last bad one
+	Problem  string    `json:"problem,omitempty"` // of the last bad one, or of polling
 }
 
 // New checks the settings. The transmitter is asked for its keys when its first token comes.
