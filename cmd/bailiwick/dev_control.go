@@ -74,7 +74,7 @@ func startControl(ctx context.Context, d *devEnv) (*controlPlane, error) {
 	if c.plane, err = control.Open(ctx, control.Config{
 		Protect: protect,
 		Name:    d.name() + "-control", Audience: d.audience(), Issuers: []identity.Issuer{{URL: d.issuer(), Audiences: []string{"api://temporal"}, Groups: d.groupsFrom()}},
-		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.state.path("keys", "attestation-control.pem"), Logger: logger,
+		PolicyDir: d.state.path("policy"), JournalDir: d.state.path("journal-control"), AttestationKey: d.controlKeys(), Logger: logger,
 		Configure: c.people.under(underStanding(c.standing)),
 	}); err != nil {
 		err = errors.Join(err, c.standing.Close(), log.Close())

@@ -68,7 +68,7 @@ func (d *devEnv) openRotations(ctx context.Context, plane *control.Plane, f *fee
 			{ID: devorg.ManagementClient, Label: "control plane at the org", File: d.state.path("keys", "control.pem")},
 			{ID: devorg.ReleaseAgent, Label: "release agent", File: d.agentSecret(), Secret: true},
 		},
-		Attestations: []rotation.AttestationTarget{{ID: d.name(), Dir: d.state.path("keys", "attestation")}},
+		Attestations: d.attestationKeys(),
 		Checkpoints:  []rotation.CheckpointTarget{{ID: d.name(), Keys: ring, Lacking: d.witnessesLacking}},
 		Alert: func(_ context.Context, r rotation.Rotation) {
 			d.say.line("keys", fmt.Sprintf("rotation of %s %s: %s: %s", r.Use, r.Target, r.State, r.Detail))
@@ -185,6 +185,25 @@ func (d *devEnv) readAgentSecret() (string, error) {
 		return devorg.AgentSecret, nil
 	}
 	return secret, err
+}
+
+// controlKeys is where the control plane's gate has its attestation keys, with which the token exchange signs too: a directory, so that they can be
+// rotated. A state directory from before this has a single file, whose key goes on: what it signed has no beginning of validity that a directory could keep.
+func (d *devEnv) controlKeys() string {
+	single := d.state.path("keys", "attestation-control.pem")
+	if _, err := os.Stat(single); err == nil {
+		return single
+	}
+	return d.state.path("keys", "attestation-control")
+}
+
+// attestationKeys are the gates' keys that can be rotated.
+func (d *devEnv) attestationKeys() []rotation.AttestationTarget {
+	all := []rotation.AttestationTarget{{ID: d.name(), Dir: d.state.path("keys", "attestation")}}
+	if dir := d.controlKeys(); filepath.Ext(dir) == "" {
+		all = append(all, rotation.AttestationTarget{ID: d.name() + "-control", Dir: dir})
+	}
+	return all
 }
 
 // openLogKeys opens the keys of the audit log. It is known by its first key: those after it follow from the log itself.
