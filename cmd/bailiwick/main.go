@@ -118,7 +118,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	add("you", a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.tokenCommand())
-	add("work", a.runCommand(), a.accessCommand())
+	add("work", a.runCommand(), a.scheduleCommand(), a.accessCommand())
 	add("record", a.auditCommand(), a.policyCommand(), a.evidenceCommand())
 	add("operate", a.devCommand(), a.oktaCommand(), a.standingCommand(), a.directoryCommand(), a.keysCommand(), a.versionCommand())
 	root.AddCommand(a.demoWorkerCommand())

@@ -30,7 +30,7 @@ func (a *app) runCommand() *cobra.Command {
 	return group("run", "Start workflows, act on them, and see who did what", `Start workflows, act on them, and see who did what to them.
 
 Every call is made as the person logged in. What the server's policies don't allow is refused, with the permission that is missing.`,
-		a.runStartCommand(), a.runSignalCommand(), a.runUpdateCommand(), a.runListCommand(), a.runShowCommand(), a.runGraphCommand())
+		a.runStartCommand(), a.runSignalCommand(), a.runUpdateCommand(), a.runAdoptCommand(), a.runListCommand(), a.runShowCommand(), a.runGraphCommand())
 }
 
 func (a *app) runStartCommand() *cobra.Command {

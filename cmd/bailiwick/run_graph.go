@@ -129,6 +129,9 @@ func (a *app) drawGraph(g runs.Graph) {
 		}
 		t := n.Timeline
 		head := fmt.Sprintf("%s  %s  %s", w.bold(safe(t.WorkflowID)), a.statusWord(t.Status), w.dim(safe(t.WorkflowType)+" in "+safe(t.Namespace)))
+		if t.Owner != nil {
+			head += w.dim(", taken over by ") + w.bold(safe(runs.PartyName(*t.Owner)))
+		}
 		fmt.Fprintln(w, head)
 		branches := n.Branches
 		for i, s := range t.Steps {

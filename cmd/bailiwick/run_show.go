@@ -86,6 +86,9 @@ func (a *app) showRun(t runs.Timeline) {
 	if !t.Closed.IsZero() {
 		row("closed", fmt.Sprintf("%s, after %s", t.Closed.Local().Format("2006-01-02 15:04:05"), t.Closed.Sub(t.Started).Round(time.Millisecond)))
 	}
+	if t.Owner != nil {
+		row("owner", w.bold(party(*t.Owner))+w.dim(", who took it over"))
+	}
 	row("parent", safe(t.Lineage.ParentWorkflowID))
 	row("schedule", safe(t.Lineage.ScheduleID))
 	if c := t.Caller; c != nil {

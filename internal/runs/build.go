@@ -153,8 +153,10 @@ func (b *builder) signal(e *historypb.HistoryEvent) {
 	s := b.step(e, KindSignal)
 	s.Name, s.Identity = a.GetSignalName(), a.GetIdentity()
 	from := a.GetExternalWorkflowExecution()
+	adopted := false
 	b.brings(s, a.GetHeader(), func(v attest.Verified) error {
 		if from == nil {
+			adopted = a.GetSignalName() == attest.AdoptSignal && v.CheckAdoption(b.run, b.beganBy()...) == nil
 			return v.CheckCall(attest.EdgeSignal, b.run, a.GetSignalName())
 		}
 		// A workflow sent it: a gate signs for that too. Without a gate it carries the statement by which that workflow acts, of its own start or
@@ -168,6 +170,20 @@ func (b *builder) signal(e *historypb.HistoryEvent) {
 		}
 		return v.CheckRun(attest.Run{Namespace: b.Namespace, WorkflowID: from.GetWorkflowId(), RunID: from.GetRunId(), WorkflowType: v.Statement().Binding.WorkflowType})
 	})
+	if adopted && s.Verdict == Verified {
+		s.Kind, s.Name, b.Owner = KindAdopt, "", &s.Attestation.Originator
+	}
+}
+
+// beganBy are the principals of the run's own statement; none where it is not known.
+func (b *builder) beganBy() (out []string) {
+	if st := b.Steps[0].Attestation; st != nil {
+		out = append(out, st.Originator.Principal, st.Actor.Principal)
+		for _, p := range st.Chain {
+			out = append(out, p.Principal)
+		}
+	}
+	return out
 }
 
 func (b *builder) update(e *historypb.HistoryEvent) {

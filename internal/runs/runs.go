@@ -34,6 +34,7 @@ const (
 	KindUpdate         Kind = "update"
 	KindActivity       Kind = "activity"
 	KindChild          Kind = "child"
+	KindAdopt          Kind = "adopted" // by a signal: somebody answers for the run from then on
 	KindSignalOut      Kind = "signal_sent"
 	KindNexus          Kind = "nexus"
 	KindContinuedAsNew Kind = "continued_as_new"
@@ -97,7 +98,12 @@ type Timeline struct {
 	Lineage      attest.Run `json:"lineage"`             // parent, root, chain and schedule, as Temporal recorded them
 	Caller       *Caller    `json:"called_by,omitempty"` // of a run that backs a Nexus operation
 	NextRunID    string     `json:"next_run_id,omitempty"`
-	Steps        []Step     `json:"steps"`
+
+	// Owner is who took this run over last, by a verified statement; nil: whoever began it answers for it. What was taken over before a
+	// continue-as-new, or as a parent, stands there.
+	Owner *attest.Party `json:"owner,omitempty"`
+
+	Steps []Step `json:"steps"`
 
 	Verified   int `json:"verified"`
 	Unattested int `json:"unattested"`
