@@ -1,5 +1,5 @@
 // Package inflight acts on what people have under way when they lose access: open runs are left to their workers, paused, cancelled or terminated,
-// and schedules are paused, as in-flight.yaml says. When somebody is back, what was paused here, and nothing else, goes on.
+// and schedules are paused, as in-flight.yaml says; a new owner may be asked for, and what somebody took over is left alone. When somebody is back, what was paused here, and nothing else, goes on.
 //
 // It owns the rules, and the workflow that does it: durable, in Bailiwick's own namespace, one for each person who lost access. It refuses to know who
 // lost it and why (package revocation does), how a run's statement is verified, and what policy lets its worker do: its calls go through the gate
