@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"strings"
 
@@ -43,7 +44,7 @@ You need to be allowed to change the schedule and to start what it starts. If so
 			}
 			// The token makes it fail where somebody changed the schedule since it was read: what is accepted is what was there.
 			if _, err := service.UpdateSchedule(c.Context(), &workflowservice.UpdateScheduleRequest{
-				Namespace: ns, ScheduleId: args[0], Schedule: s, ConflictToken: d.GetConflictToken(),
+				Namespace: ns, ScheduleId: args[0], Schedule: s, ConflictToken: d.GetConflictToken(), RequestId: rand.Text(),
 			}); err != nil {
 				return fmt.Errorf("taking over schedule %s: %w", args[0], err)
 			}
