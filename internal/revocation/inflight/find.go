@@ -107,13 +107,18 @@ func called(l *revocation.Loss) []string {
 	return []string{l.Login, id}
 }
 
+// Literal is a text as a value in a visibility query of Temporal's.
+func Literal(s string) string {
+	return "'" + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "'", `\'`) + "'"
+}
+
 func (s *Service) runs(ctx context.Context, service workflowservice.WorkflowServiceClient, namespace string, l revocation.Loss, from Place) (out []Target, next Place, err error) {
 	query := "ExecutionStatus IN ('Running', 'Paused')"
 	if from.List == listNamed {
 		var terms []string
 		for _, name := range called(&l) {
 			for _, field := range []string{fieldOriginator, fieldActor} {
-				terms = append(terms, field+" = '"+strings.ReplaceAll(strings.ReplaceAll(name, `\`, `\\`), "'", `\'`)+"'")
+				terms = append(terms, field+" = "+Literal(name))
 			}
 		}
 		query = "(" + strings.Join(terms, " OR ") + ") AND " + query
