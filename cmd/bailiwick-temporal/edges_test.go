@@ -98,22 +98,6 @@ func (e *edges) event(t *testing.T, c client.Client, id, run string, typ enumspb
 	}
 }
 
-// eventually waits until f is content.
-func (e *edges) eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !f() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: did not happen", what)
-		}
-		select {
-		case <-e.ctx.Done():
-			t.Fatalf("%s: did not happen\n%s", what, e.log.tail())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
 // TestEdges walks every edge of a run's life on a real server, with workers that know nothing of Bailiwick, and prints who is found there.
 func TestEdges(t *testing.T) {
 	e := &edges{environment: newEnvironment(t), entries: map[string]audit.Entry{}}

@@ -220,7 +220,18 @@ func (e *environment) attested(t *testing.T, h *commonpb.Header) attest.Statemen
 	return v.Statement()
 }
 
-// journal reads what is recorded so far.
+// eventually waits until f is content.
+func (e *environment) eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !f(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: did not happen\n%s", what, e.log.tail())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// journal reads what is recorded so far. Refusals and reads are recorded without waiting: a test that looks for one waits for it.
 func (e *environment) journal(t *testing.T) []audit.Entry {
 	t.Helper()
 	return bailiwicktest.Entries(t, e.cfg.JournalDir)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bailiwick-dev/bailiwick/attest"
+	"github.com/bailiwick-dev/bailiwick/audit"
 	"github.com/bailiwick-dev/bailiwick/policy"
 )
 
@@ -189,12 +191,9 @@ func (e *environment) testDetours(t *testing.T) {
 			t.Errorf("a batch of signals %s: %v", name, err)
 		}
 	}
-	found := false
-	for _, entry := range e.journal(t)[before:] {
-		found = found || entry.Action == "StartBatchOperation" && len(entry.Acts) == 1 && entry.Acts[0].Action == "SignalWorkflowExecution" &&
-			entry.Acts[0].Resource.WorkflowID == "tea-1"
-	}
-	if !found {
-		t.Error("the refused act is not recorded")
-	}
+	e.eventually(t, "a record of the refused act", func() bool {
+		return slices.ContainsFunc(e.journal(t)[before:], func(entry audit.Entry) bool {
+			return entry.Action == "StartBatchOperation" && len(entry.Acts) == 1 && entry.Acts[0].Action == "SignalWorkflowExecution" && entry.Acts[0].Resource.WorkflowID == "tea-1"
+		})
+	})
 }

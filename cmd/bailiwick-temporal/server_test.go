@@ -329,14 +329,6 @@ func (e *environment) testPolicyChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	within := func(what string, ok func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s did not happen: %+v", what, e.server.plugin.PolicyStatus())
-			}
-		}
-	}
 	allowed := func(id string) bool {
 		_, err := w.StartWorkflowExecution(as(t, e.rita), start("payments", id, "Hello"))
 		return err == nil
@@ -345,9 +337,9 @@ func (e *environment) testPolicyChange(t *testing.T) {
 		t.Fatal("a reader may start already")
 	}
 	save(`@id("rita-starts") permit (principal, action == Action::"StartWorkflowExecution", resource in Namespace::"payments");`)
-	within("the new policy", func() bool { return allowed("rita-2") })
+	e.eventually(t, "the new policy", func() bool { return allowed("rita-2") })
 	save(`@id("rita-starts") permit (principal, action == `)
-	within("the report of the broken policy", func() bool { return e.server.plugin.PolicyStatus().LastError != "" })
+	e.eventually(t, "the report of the broken policy", func() bool { return e.server.plugin.PolicyStatus().LastError != "" })
 	if !allowed("rita-3") {
 		t.Error("a broken file took the last good policy away")
 	}
@@ -357,9 +349,9 @@ func (e *environment) testPolicyChange(t *testing.T) {
 	if err := os.Remove(filepath.Join(e.cfg.PolicyDir, "extra.cedar")); err != nil {
 		t.Fatal(err)
 	}
-	within("the old policy", func() bool { return e.server.plugin.PolicyStatus().Digest == before })
+	e.eventually(t, "the old policy", func() bool { return e.server.plugin.PolicyStatus().Digest == before })
 	// A set is in force a moment before that is recorded.
-	within("the record of three changes", func() bool {
+	e.eventually(t, "the record of three changes", func() bool {
 		changes := 0
 		for _, entry := range e.journal(t) {
 			if entry.Kind == audit.KindPolicy {
